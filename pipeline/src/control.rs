@@ -1,0 +1,138 @@
+//! The control store: small, mutable, transactional state. No row for each event or delivery.
+//!
+//! [`Control`] is the contract; [`sqlite`] keeps it in one file in the data directory.
+
+mod keys;
+pub mod sqlite;
+
+pub use keys::Keys;
+
+use crate::Micros;
+use crate::log::{Offset, PartitionId};
+use async_trait::async_trait;
+
+/// The SHA-256 of a secret key. Keys themselves are shown once and never kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    /// The hash of `key`.
+    pub fn of(key: &str) -> Self {
+        use sha2::Digest;
+        Self(sha2::Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+/// Where a source's events come from, which decides how far its key is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The key is public: it stands in a page or an app.
+    Browser,
+    /// The key is secret: it is kept on the company's own servers.
+    Server,
+}
+
+/// Where events come from: an app with a write key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Unique, 1 to 64 of `a-z 0-9 - _`; it stands in the `source` column for ever.
+    pub name: String,
+    /// How far its key is trusted.
+    pub kind: SourceKind,
+    /// Whether it was made for tests and is kept apart from profiles and destinations.
+    pub test: bool,
+    /// Whether it may send.
+    pub enabled: bool,
+    /// The hash of its write key.
+    pub write_key_hash: KeyHash,
+    /// The first characters of its write key, to recognise it by.
+    pub write_key_prefix: String,
+    /// When it was added.
+    pub created_at: Micros,
+}
+
+/// A key to the management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Unique.
+    pub name: String,
+    /// The hash of the key.
+    pub hash: KeyHash,
+    /// The first characters of the key, to recognise it by.
+    pub prefix: String,
+    /// When it was added.
+    pub created_at: Micros,
+}
+
+/// An event that a destination refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The destination's name.
+    pub destination: String,
+    /// Where the event lies in the log.
+    pub partition: PartitionId,
+    /// Where the event lies in the log.
+    pub offset: Offset,
+    /// The event's message id.
+    pub message_id: String,
+    /// The HTTP status of the refusal.
+    pub status: u16,
+    /// The destination's words, cut at 2 KB.
+    pub reason: String,
+    /// When it was refused.
+    pub at: Micros,
+}
+
+/// Why the control store could not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// A source or key of that name exists. Choose another name.
+    #[error("`{0}` exists already")]
+    Exists(String),
+    /// There is no such source or key.
+    #[error("there is no `{0}`")]
+    Unknown(String),
+    /// The value breaks a rule; the message says which.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database failed. Try again; see the message.
+    #[error("the control store failed: {0}")]
+    Store(#[from] sqlx::Error),
+}
+
+/// The control store.
+///
+/// Every write is durable and atomic when it returns. Reads see all writes that returned before,
+/// of other processes too.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Adds a source. [`ControlError::Exists`] when its name or its key is taken.
+    async fn add_source(&self, source: Source) -> Result<(), ControlError>;
+    /// All sources by name.
+    async fn sources(&self) -> Result<Vec<Source>, ControlError>;
+    /// Lets a source send, or not. [`ControlError::Unknown`] when there is none of that name.
+    async fn set_source_enabled(&self, name: &str, enabled: bool) -> Result<(), ControlError>;
+    /// A number that changes with every change to sources or keys, in whatever process.
+    async fn version(&self) -> Result<i64, ControlError>;
+    /// Adds an API key. [`ControlError::Exists`] when its name or the key is taken.
+    async fn add_api_key(&self, key: ApiKey) -> Result<(), ControlError>;
+    /// All API keys by name.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, ControlError>;
+    /// The next offset that `destination` has to decide in `partition`; `None` before the first.
+    async fn cursor(
+        &self,
+        destination: &str,
+        partition: &PartitionId,
+    ) -> Result<Option<Offset>, ControlError>;
+    /// Moves the cursor to `next` and records the events that were refused on the way, in one
+    /// transaction.
+    async fn settle(
+        &self,
+        destination: &str,
+        partition: &PartitionId,
+        next: Offset,
+        dead: &[DeadLetter],
+    ) -> Result<(), ControlError>;
+    /// The newest dead letters of a destination, at most `max`.
+    async fn dead_letters(&self, destination: &str, max: u32) -> Result<Vec<DeadLetter>, ControlError>;
+}

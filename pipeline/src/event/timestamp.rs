@@ -1,0 +1,124 @@
+//! When an event happened: the client's clock, corrected by what we know of it.
+
+use super::{Event, Flags};
+use crate::Micros;
+use crate::clock::DAY;
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+
+/// A client whose clock is further off than this (30 days) is not corrected.
+pub const SKEW_MAX: Micros = 30 * DAY;
+
+/// A timestamp further ahead of its receipt than this (24 hours) is not believed.
+pub const FUTURE_MAX: Micros = DAY;
+
+impl Event<'_> {
+    /// When the event happened, and what had to be assumed.
+    ///
+    /// `received_at − (sent_at − original_timestamp)`, as Segment computes it (Spec, "Timestamps").
+    /// Without `sent_at`, or with a clock more than [`SKEW_MAX`] off, the client's own timestamp
+    /// stands. More than [`FUTURE_MAX`] after `received_at` it becomes `received_at`.
+    pub fn timestamp(&self, received_at: Micros) -> (Micros, Flags) {
+        let Some(original) = self.original_timestamp else {
+            return (received_at, Flags::default());
+        };
+        let (timestamp, mut flags) = match self.sent_at {
+            None => (original, Flags::NO_SENT_AT),
+            Some(sent_at) => {
+                let skew = received_at.saturating_sub(sent_at);
+                if skew.saturating_abs() > SKEW_MAX {
+                    (original, Flags::CLOCK_SKEW)
+                } else {
+                    (original.saturating_add(skew), Flags::default())
+                }
+            }
+        };
+        if timestamp.saturating_sub(received_at) > FUTURE_MAX {
+            flags.insert(Flags::FUTURE_TIMESTAMP);
+            return (received_at, flags);
+        }
+        (timestamp, flags)
+    }
+}
+
+/// Reads an ISO 8601 time (`2026-01-15T11:00:00.000Z`, with any offset; without one it is UTC; a
+/// date alone is its midnight). `None` when it is no time between the years 1 and 9999.
+pub fn parse_timestamp(text: &str) -> Option<Micros> {
+    let text = text.trim();
+    let micros = match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.timestamp_micros(),
+        Err(_) => parse_loosely(text)?,
+    };
+    (YEAR_1..YEAR_10000).contains(&micros).then_some(micros)
+}
+
+const YEAR_1: Micros = -62_135_596_800_000_000;
+const YEAR_10000: Micros = 253_402_300_800_000_000;
+
+fn parse_loosely(text: &str) -> Option<Micros> {
+    if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%#z") {
+        return Some(time.timestamp_micros());
+    }
+    let without_z = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
+        if let Ok(time) = NaiveDateTime::parse_from_str(without_z, format) {
+            return Some(time.and_utc().timestamp_micros());
+        }
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{HOUR, SECOND};
+    use crate::event::Kind;
+
+    const NOW: Micros = 1_768_478_400 * SECOND;
+
+    fn sent(original: Option<Micros>, sent_at: Option<Micros>) -> (Micros, Flags) {
+        let mut event = Event::new(Kind::Track, "m");
+        event.original_timestamp = original;
+        event.sent_at = sent_at;
+        event.timestamp(NOW)
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_corrected() {
+        let (timestamp, flags) = sent(Some(NOW - HOUR - 5 * SECOND), Some(NOW - HOUR));
+        assert_eq!((timestamp, flags), (NOW - 5 * SECOND, Flags::default()));
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_is_left_alone_and_flagged() {
+        let original = NOW - 40 * DAY;
+        assert_eq!(sent(Some(original), Some(original)), (original, Flags::CLOCK_SKEW));
+        assert_eq!(sent(Some(original), None), (original, Flags::NO_SENT_AT));
+    }
+
+    #[test]
+    fn a_timestamp_in_the_future_becomes_the_time_of_receipt() {
+        let (timestamp, flags) = sent(Some(NOW + 25 * HOUR), Some(NOW));
+        assert_eq!((timestamp, flags), (NOW, Flags::FUTURE_TIMESTAMP));
+        assert_eq!(sent(Some(i64::MAX), Some(i64::MIN)).0, NOW);
+    }
+
+    #[test]
+    fn times_are_read_as_clients_write_them() {
+        let expected = Some(NOW);
+        for text in [
+            "2026-01-15T12:00:00.000Z",
+            "2026-01-15T12:00:00Z",
+            "2026-01-15T14:00:00+02:00",
+            "2026-01-15T14:00:00.000+0200",
+            "2026-01-15T12:00:00",
+            "2026-01-15 12:00:00.000",
+        ] {
+            assert_eq!(parse_timestamp(text), expected, "{text}");
+        }
+        assert_eq!(parse_timestamp("2026-01-15"), Some(NOW - 12 * HOUR));
+        for text in ["", "yesterday", "2026-13-01", "1768478400", "+262142-01-01T00:00:00Z"] {
+            assert_eq!(parse_timestamp(text), None, "{text}");
+        }
+    }
+}

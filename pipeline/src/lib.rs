@@ -1,0 +1,12 @@
+//! The room every other room meets in: events, the append-only log, the control store, the clock,
+//! and the one HTTP client for everything that leaves.
+//!
+//! It knows no HTTP route and no vendor's name, and depends on none of the other rooms.
+
+pub mod clock;
+pub mod control;
+pub mod egress;
+pub mod event;
+pub mod log;
+
+pub use clock::{Clock, Micros};
