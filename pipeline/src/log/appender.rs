@@ -3,13 +3,15 @@
 //! It drains the queue, decides duplicates, writes one group, syncs it once, and then answers all
 //! who wait. There is no artificial delay: while one group is synced, the next one gathers.
 
-use super::dedup::{Dedup, IdHash};
+mod group_ids;
+
+use super::dedup::Dedup;
 use super::frame::{self, Batch};
 use super::tail::{Group, Tail};
 use super::wal::{self, Wal, WalError};
 use super::{AppendError, Appended, Offset};
 use crate::{Clock, Micros};
-use hashbrown::HashMap;
+use group_ids::GroupIds;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -74,7 +76,7 @@ impl Appender {
             next,
             last_received_at,
             payload: Vec::new(),
-            ids: HashMap::new(),
+            ids: GroupIds::default(),
             confirmed: true,
         };
         std::thread::Builder::new().name("log-appender".into()).spawn(move || thread.run(&messages))?;
@@ -144,17 +146,9 @@ struct Thread {
     next: Offset,
     last_received_at: Micros,
     payload: Vec<u8>,
-    /// The ids of the group being gathered: where each was first seen.
-    ids: HashMap<IdHash, Vec<NewId>>,
+    ids: GroupIds,
     /// Whether the last group is known to be durable by what follows it in the WAL.
     confirmed: bool,
-}
-
-struct NewId {
-    source: Arc<str>,
-    id: Box<str>,
-    offset: Offset,
-    received_at: Micros,
 }
 
 /// A request in the group being gathered.
@@ -253,8 +247,7 @@ impl Thread {
             };
             let id = std::str::from_utf8(&batch.bytes[range.clone()])
                 .map_err(|_| super::LogError::Damaged("a message id is not UTF-8".into()))?;
-            let here = self.ids.get(hash);
-            let seen = here.is_some_and(|same| same.iter().any(|new| new.source == *source && *new.id == *id))
+            let seen = self.ids.contains(*hash, source, id)
                 || self.dedup.find(*hash, source, id, received_at)?.is_some();
             if seen {
                 duplicates.push(index as u32);
@@ -262,8 +255,7 @@ impl Thread {
             }
             offset += 1;
             received += 1;
-            let new = NewId { source: Arc::clone(source), id: id.into(), offset, received_at: received };
-            self.ids.entry(*hash).or_default().push(new);
+            self.ids.insert(*hash, source, id, offset, received);
         }
         Ok(duplicates)
     }
@@ -271,6 +263,7 @@ impl Thread {
     /// Makes the gathered frames durable and answers everyone in the group.
     fn write(&mut self, group: Vec<Pending>) {
         let Some(first) = group.first().map(|pending| pending.appended.offset) else { return };
+        let size = self.payload.len();
         let written = self.wal.append(&wal::Group {
             first_offset: first,
             end_offset: self.next,
@@ -290,7 +283,9 @@ impl Thread {
                 answer_all(group, || AppendError::Failed(error.to_string()));
             }
         }
+        // The bytes of a group that was written live on in the tail; the next is likely as large.
         self.payload.clear();
+        self.payload.reserve(size);
         self.ids.clear();
     }
 
@@ -300,7 +295,7 @@ impl Thread {
             first,
             end: self.next,
             last_received_at: self.last_received_at,
-            payload: self.payload.as_slice().to_vec().into(),
+            payload: std::mem::take(&mut self.payload).into(),
         });
         let inserted = self.remember();
         self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
@@ -314,11 +309,10 @@ impl Thread {
     }
 
     fn remember(&mut self) -> Result<(), super::LogError> {
-        for (hash, ids) in &self.ids {
-            for new in ids {
-                self.dedup.insert(*hash, &new.source, &new.id, new.offset, new.received_at)?;
-            }
-        }
+        let dedup = &mut self.dedup;
+        self.ids.drain(|hash, source, id, offset, received_at| {
+            dedup.insert(hash, source, id, offset, received_at);
+        });
         self.dedup.durable(self.next)
     }
 
@@ -329,7 +323,7 @@ impl Thread {
         self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
     }
 
-    fn close(&mut self) {
+    fn close(mut self) {
         if self.shared.failed.get().is_some() {
             return;
         }

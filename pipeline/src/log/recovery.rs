@@ -144,7 +144,7 @@ async fn rebuild_dedup(
     now: Micros,
     config: &LogConfig,
 ) -> Result<Dedup, LogError> {
-    let mut dedup = blocking(move || Dedup::open(dedup_config)).await?;
+    let mut dedup = blocking(move || Dedup::open(dedup_config, end)).await?;
     let covered = dedup.covered();
     let oldest = now - config.dedup_window.as_micros() as Micros;
     let events = &snapshots[TableKind::Events as usize];
@@ -157,7 +157,8 @@ async fn rebuild_dedup(
     files.sort_by_key(|file| file.offsets.0);
     for file in files {
         let mut insert = |source: &str, id: &str, offset: Offset, received_at: Micros| {
-            dedup.insert(IdHash::of(source, id), source, id, offset, received_at)
+            dedup.insert(IdHash::of(source, id), source, id, offset, received_at);
+            dedup.durable(offset + 1)
         };
         stored::ids(events, file, covered, &mut insert).await?;
         dedup.durable(file.offsets.1 + 1)?;
@@ -183,7 +184,7 @@ fn ids_of_wal(wal: &WalReader, start: Offset, end: Offset, dedup: &mut Dedup) ->
                         record.map_err(|error| LogError::Damaged(error.to_string()))?;
                     if let (Record::Event(event), true) = (record, offset >= start) {
                         let hash = IdHash::of(frame.source, &event.message_id);
-                        dedup.insert(hash, frame.source, &event.message_id, offset, received_at)?;
+                        dedup.insert(hash, frame.source, &event.message_id, offset, received_at);
                     }
                 }
             }
