@@ -5,6 +5,7 @@
 pub mod dedup;
 mod frame;
 pub mod table;
+pub mod verify;
 pub mod wal;
 
 pub use frame::{Batch, Frame, Origin};
