@@ -4,6 +4,7 @@
 //! but itself. Left out here: where events come from (the log) and where cursors are kept (the
 //! control store); both belong to `pipeline`.
 
+mod feed;
 mod http;
 mod integrations;
 mod outcome;
@@ -12,7 +13,8 @@ mod sink;
 pub mod vendors;
 mod worker;
 
+pub use feed::{Events, Feed};
 pub use outcome::Outcome;
 pub use retry::Retry;
 pub use sink::{Limits, SettingError, Sink};
-pub use worker::{DeliveryError, Events, Open, Wait, Worker};
+pub use worker::{DeliveryError, Wait, Worker};

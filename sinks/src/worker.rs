@@ -6,14 +6,13 @@ mod tests;
 mod watch;
 
 use crate::integrations::include;
-use crate::{Outcome, Retry, Sink};
-use async_trait::async_trait;
+use crate::{Feed, Outcome, Retry, Sink};
 use bytes::Bytes;
 use cut::cut;
 use futures::future::BoxFuture;
 use pipeline::control::{Control, DeadLetter};
 use pipeline::event::Event;
-use pipeline::log::{LogError, Offset, PartitionId, Reader, Stored};
+use pipeline::log::{LogError, Offset, Stored};
 use pipeline::{Clock, Micros};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -24,23 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use watch::Watch;
-
-/// Events in offset order, as [`Reader`] gives them.
-#[async_trait]
-pub trait Events: Send {
-    /// As [`Reader::next`].
-    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError>;
-}
-
-#[async_trait]
-impl Events for Reader {
-    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
-        Self::next(self, max).await
-    }
-}
-
-/// Opens the events of the worker's partition from an offset on.
-pub type Open = Box<dyn Fn(Offset) -> Box<dyn Events> + Send + Sync>;
 
 /// Lets time pass. The default is the runtime's timer; a test does as it likes.
 pub type Wait = Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -77,8 +59,7 @@ pub struct Worker {
     destination: String,
     sink: Arc<dyn Sink>,
     control: Arc<dyn Control>,
-    partition: PartitionId,
-    open: Open,
+    feed: Arc<dyn Feed>,
     clock: Clock,
     retry: Retry,
     wait: Wait,
@@ -95,21 +76,19 @@ struct Item {
 }
 
 impl Worker {
-    /// A worker for `partition`, whose events `open` reads, under the name `destination`.
+    /// A worker for the events of `feed`, whose cursor is kept under the name `destination`.
     pub fn new(
         destination: &str,
         sink: Arc<dyn Sink>,
         control: Arc<dyn Control>,
-        partition: PartitionId,
-        open: Open,
+        feed: Arc<dyn Feed>,
         clock: Clock,
     ) -> Self {
         Self {
             destination: destination.to_owned(),
             sink,
             control,
-            partition,
-            open,
+            feed,
             random: StdRng::seed_from_u64(clock.now().unsigned_abs()),
             clock,
             retry: Retry::default(),
@@ -130,7 +109,7 @@ impl Worker {
     /// [`DeliveryError::Log`] when the log is damaged. Every other failure is waited out.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DeliveryError> {
         let Some(mut cursor) = self.cursor(&stop).await else { return Ok(()) };
-        let mut events = (self.open)(cursor);
+        let mut events = self.feed.open(cursor);
         let mut failures = 0;
         loop {
             let read = tokio::select! {
@@ -151,7 +130,7 @@ impl Worker {
                     if self.pause("the log could not be read", &source, failures, &stop).await.is_break() {
                         return Ok(());
                     }
-                    events = (self.open)(cursor);
+                    events = self.feed.open(cursor);
                 }
                 Err(source) => {
                     return Err(DeliveryError::Log { destination: self.destination, cursor, source });
@@ -164,7 +143,7 @@ impl Worker {
     async fn cursor(&mut self, stop: &CancellationToken) -> Option<Offset> {
         let mut failures = 0;
         loop {
-            match self.control.cursor(&self.destination, &self.partition).await {
+            match self.control.cursor(&self.destination, self.feed.partition()).await {
                 Ok(cursor) => return Some(cursor.unwrap_or(0)),
                 Err(error) => {
                     failures += 1;
@@ -211,6 +190,7 @@ impl Worker {
             }
             self.watch.decided(&outcome, range.len());
             self.watch.oldest(items.get(range.end).map(|item| item.received_at), self.clock.now());
+            self.watch.behind(self.feed.end().saturating_sub(after));
         }
         Continue(())
     }
@@ -269,7 +249,7 @@ impl Worker {
     fn dead_letter(&self, item: &Item, status: u16, reason: &str) -> DeadLetter {
         DeadLetter {
             destination: self.destination.clone(),
-            partition: self.partition.clone(),
+            partition: self.feed.partition().clone(),
             offset: item.offset,
             message_id: item.message_id.clone(),
             status,
@@ -286,7 +266,8 @@ impl Worker {
         stop: &CancellationToken,
     ) -> ControlFlow<()> {
         let mut failures = 0;
-        while let Err(error) = self.control.settle(&self.destination, &self.partition, next, dead).await {
+        while let Err(error) = self.control.settle(&self.destination, self.feed.partition(), next, dead).await
+        {
             failures += 1;
             self.pause("the cursor could not be moved", &error, failures, stop).await?;
         }

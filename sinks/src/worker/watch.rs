@@ -13,6 +13,7 @@ pub(super) struct Watch {
     refused: Counter,
     excluded: Counter,
     lag_seconds: Gauge,
+    lag_records: Gauge,
     trouble: Option<&'static str>,
 }
 
@@ -25,6 +26,7 @@ impl Watch {
             refused: events("refused"),
             excluded: events("excluded"),
             lag_seconds: gauge!("flowstate_delivery_lag_seconds", "destination" => destination.to_owned()),
+            lag_records: gauge!("flowstate_delivery_lag_records", "destination" => destination.to_owned()),
             trouble: None,
         }
     }
@@ -77,5 +79,10 @@ impl Watch {
     pub(super) fn oldest(&self, received_at: Option<Micros>, now: Micros) {
         let lag = received_at.map_or(0, |received_at| now.saturating_sub(received_at).max(0));
         self.lag_seconds.set(lag as f64 / SECOND as f64);
+    }
+
+    /// So many records of the log, receipts included, are still to be decided.
+    pub(super) fn behind(&self, records: u64) {
+        self.lag_records.set(records as f64);
     }
 }

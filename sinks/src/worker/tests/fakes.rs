@@ -1,9 +1,11 @@
 //! A log, a control store and a sink in memory.
 
 use super::super::*;
-use crate::{Limits, Sink};
+use crate::{Events, Limits};
+use async_trait::async_trait;
 use pipeline::control::{ApiKey, ControlError, Source};
 use pipeline::event::Kind;
+use pipeline::log::PartitionId;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -68,10 +70,7 @@ impl Bench {
         let (events, failure) = (Arc::clone(&self.events), Arc::clone(&self.read_failure));
         let stop = self.stop.lock().unwrap().clone();
         let end = stop.clone();
-        let open: Open = Box::new(move |from| {
-            let (events, failure) = (Arc::clone(&events), Arc::clone(&failure));
-            Box::new(MemoryEvents { events, failure, from, end: end.clone() })
-        });
+        let feed = Arc::new(MemoryFeed { partition: partition(), events, failure, end });
         let (waits, left) = (Arc::clone(&self.waits), Arc::clone(&self.pauses_left));
         let clock = self.clock.clone();
         let wait: Wait = Box::new(move |delay| {
@@ -85,11 +84,7 @@ impl Bench {
         });
         let sink: Arc<dyn Sink> = Arc::<ScriptedSink>::clone(&self.sink);
         let control: Arc<dyn Control> = Arc::<MemoryControl>::clone(&self.control);
-        Worker::new("shop", sink, control, partition(), open, self.clock.clone()).with_retry(
-            Retry::default(),
-            wait,
-            7,
-        )
+        Worker::new("shop", sink, control, feed, self.clock.clone()).with_retry(Retry::default(), wait, 7)
     }
 
     pub(super) fn waits(&self) -> Vec<Duration> {
@@ -107,6 +102,28 @@ impl Bench {
 
     pub(super) fn fail_read(&self, error: LogError) {
         *self.read_failure.lock().unwrap() = Some(error);
+    }
+}
+
+struct MemoryFeed {
+    partition: PartitionId,
+    events: Arc<Vec<Stored<Event<'static>>>>,
+    failure: Arc<Mutex<Option<LogError>>>,
+    end: CancellationToken,
+}
+
+impl Feed for MemoryFeed {
+    fn partition(&self) -> &PartitionId {
+        &self.partition
+    }
+
+    fn end(&self) -> Offset {
+        self.events.len() as u64 * 10
+    }
+
+    fn open(&self, from: Offset) -> Box<dyn Events> {
+        let (events, failure) = (Arc::clone(&self.events), Arc::clone(&self.failure));
+        Box::new(MemoryEvents { events, failure, from, end: self.end.clone() })
     }
 }
 
