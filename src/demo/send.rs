@@ -1,6 +1,6 @@
 //! Sending messages as Segment's libraries do: in batches, with a key, and again when no answer came.
 
-use super::company::{Message, Origin};
+use super::company::{Flaw, Message, Origin};
 use anyhow::{Context, bail};
 use chrono::{DateTime, SecondsFormat};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -25,6 +25,8 @@ const CONNECTIONS: usize = 8;
 pub(crate) struct Tally {
     /// Items sent.
     pub(crate) sent: u64,
+    /// Broken items among them.
+    pub(crate) broken: BTreeMap<Flaw, u64>,
     /// Items the server counted.
     pub(crate) received: u64,
     pub(crate) accepted: u64,
@@ -36,6 +38,9 @@ pub(crate) struct Tally {
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.sent += other.sent;
+        for (flaw, count) in other.broken {
+            *self.broken.entry(flaw).or_default() += count;
+        }
         self.received += other.received;
         self.accepted += other.accepted;
         self.duplicate += other.duplicate;
@@ -115,13 +120,20 @@ async fn post(client: &reqwest::Client, batch: &Batch<'_>, target: &Target) -> a
     if status != 200 {
         bail!("a batch was answered with {status}: {answer}");
     }
-    Ok(tally(bodies.len() as u64, &answer))
+    Ok(tally(batch, &answer))
 }
 
-fn tally(sent: u64, answer: &Value) -> Tally {
+fn tally(batch: &Batch<'_>, answer: &Value) -> Tally {
     let count = |key: &str| answer[key].as_u64().unwrap_or_default();
-    let mut tally =
-        Tally { sent, received: count("received"), accepted: count("accepted"), ..Tally::default() };
+    let mut tally = Tally {
+        sent: batch.messages.len() as u64,
+        received: count("received"),
+        accepted: count("accepted"),
+        ..Tally::default()
+    };
+    for flaw in batch.messages.iter().filter_map(|message| message.flaw) {
+        *tally.broken.entry(flaw).or_default() += 1;
+    }
     for result in answer["results"].as_array().into_iter().flatten() {
         match result["status"].as_str() {
             Some("duplicate") => tally.duplicate += 1,

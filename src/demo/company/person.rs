@@ -129,13 +129,13 @@ impl Person {
             if let (0, Some(campaign)) = (page, &campaign) {
                 body["context"] = json!({"campaign": campaign});
             }
-            self.from_device(device, *at, body, random);
+            self.on_device(device, *at, body, random);
             if chance(random, 35) {
                 let (product, price) = PRODUCTS[random.random_range(0..PRODUCTS.len())];
                 let properties = json!({"product": product, "price": price, "currency": "EUR"});
                 *at += random.random_range(3 * SECOND..MINUTE);
                 let body = json!({"type": "track", "event": "Product Viewed", "properties": properties});
-                self.from_device(device, *at, body, random);
+                self.on_device(device, *at, body, random);
             }
         }
     }
@@ -147,24 +147,24 @@ impl Person {
             // They were in the mailing tool under another id before.
             let lead = format!("lead-{}", self.number);
             let subscribed = json!({"type": "track", "event": "Newsletter Subscribed", "userId": lead});
-            self.from_server(*at - HOUR, subscribed, random);
+            self.on_server(*at - HOUR, subscribed, random);
             let alias = json!({"type": "alias", "previousId": lead, "userId": self.user_id});
-            self.from_server(*at + SECOND, alias, random);
+            self.on_server(*at + SECOND, alias, random);
         }
         self.devices[device].known = true;
         let traits = json!({
             "name": self.name, "email": email, "city": pick(&CITIES, random), "plan": "free",
         });
-        self.from_device(device, *at, json!({"type": "identify", "traits": traits}), random);
+        self.on_device(device, *at, json!({"type": "identify", "traits": traits}), random);
         let body = json!({"type": "track", "event": "Signed Up", "properties": {"method": "email"}});
-        self.from_device(device, *at + SECOND, body, random);
+        self.on_device(device, *at + SECOND, body, random);
         if chance(random, 15) {
             let company = random.random_range(0..40);
             let traits = json!({"name": format!("Office {company}"), "employees": 5 + company * 3});
             let body = json!({
                 "type": "group", "userId": self.user_id, "groupId": format!("c{company:03}"), "traits": traits,
             });
-            self.from_server(*at + 2 * SECOND, body, random);
+            self.on_server(*at + 2 * SECOND, body, random);
         }
     }
 
@@ -172,7 +172,7 @@ impl Person {
         if !self.devices[device].known {
             self.devices[device].known = true;
             *at += random.random_range(5 * SECOND..MINUTE);
-            self.from_device(device, *at, json!({"type": "identify", "traits": {"name": self.name}}), random);
+            self.on_device(device, *at, json!({"type": "identify", "traits": {"name": self.name}}), random);
         }
     }
 
@@ -184,7 +184,7 @@ impl Person {
             *at += random.random_range(5 * SECOND..MINUTE);
             let properties = json!({"product": product, "price": price, "currency": "EUR"});
             let body = json!({"type": "track", "event": "Product Added", "properties": properties});
-            self.from_device(device, *at, body, random);
+            self.on_device(device, *at, body, random);
             products.push(json!({"product": product, "price": price}));
             total += price;
         }
@@ -196,10 +196,10 @@ impl Person {
                 "total": (total * 100.0_f64).round() / 100.0, "currency": "EUR", "products": products,
             },
         });
-        self.from_server(*at, body, random);
+        self.on_server(*at, body, random);
     }
 
-    fn from_device(&mut self, device: usize, at: Micros, mut body: Value, random: &mut StdRng) {
+    fn on_device(&mut self, device: usize, at: Micros, mut body: Value, random: &mut StdRng) {
         let device = &self.devices[device];
         let (platform, user_agent) = DEVICES[device.platform];
         body["anonymousId"] = device.anonymous_id.as_str().into();
@@ -217,7 +217,7 @@ impl Person {
         self.push(Origin::Website, at, body, random);
     }
 
-    fn from_server(&mut self, at: Micros, mut body: Value, random: &mut StdRng) {
+    fn on_server(&mut self, at: Micros, mut body: Value, random: &mut StdRng) {
         body["context"] = json!({"library": {"name": "shop-backend", "version": "4.2.0"}});
         self.push(Origin::Backend, at, body, random);
     }
