@@ -4,6 +4,7 @@
 //! One run holds the yardstick and Flowstate side by side on the same machine, with the load
 //! generator on it too, so the ratios carry over to other machines better than the rates do.
 
+mod commits;
 mod load;
 mod machine;
 mod measure;
@@ -36,6 +37,9 @@ pub(crate) struct BenchArgs {
     /// Message ids that the deduplication index knows beforehand
     #[arg(long, default_value_t = 10_000_000)]
     dedup_ids: u64,
+    /// Commits to make one after the other, for the time of a late one; 0 leaves that out
+    #[arg(long, default_value_t = 3_000)]
+    commits: u32,
     /// A directory to measure in, on the disk in question; it is made and removed again
     #[arg(long, default_value = "./flowstate-bench")]
     data: PathBuf,
@@ -72,7 +76,8 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     let mut sheet = Sheet::default();
     let outcome = (1..=args.repeats).try_for_each(|repeat| {
         eprintln!("repeat {repeat} of {}", args.repeats);
-        measure::repeat(args, repeat, &mut sheet)
+        measure::repeat(args, repeat, &mut sheet)?;
+        commits::measure(args, repeat, &mut sheet)
     });
     if outcome.is_ok() {
         std::fs::remove_dir_all(&args.data)?;
@@ -100,8 +105,9 @@ fn report(args: &BenchArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<
     )?;
     writeln!(
         text,
-        "{} repeats; distinct events of about 1 KB; {} message ids known beforehand; batches of {} for {} s.",
+        "{} repeats; distinct events of {} bytes; {} message ids known beforehand; batches of {} for {} s.",
         args.repeats,
+        load::Template::batch(server::WRITE_KEY_BASE64, measure::BATCH).event_bytes(),
         args.dedup_ids,
         measure::BATCH,
         args.seconds,
