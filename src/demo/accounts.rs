@@ -25,16 +25,16 @@ impl Accounts {
         segment: &FakeSegment,
         answered: Tally,
     ) -> anyhow::Result<Self> {
-        let receipts = "SELECT sum(received) AS received, sum(duplicate) AS duplicate FROM receipts";
-        let receipts = server.rows(receipts).await?;
-        let events = server.rows("SELECT count(*) AS accepted FROM events").await?;
+        let sums = "SELECT sum(received) AS received, sum(accepted) AS accepted, \
+                    sum(duplicate) AS duplicate FROM accounting";
+        let sums = server.rows(sums).await?;
         let codes = "SELECT code, count(*) AS rejected FROM rejected GROUP BY code";
         let mut logged = Tally {
             sent: answered.sent,
             broken: answered.broken.clone(),
-            received: number(receipts.first(), "received"),
-            accepted: number(events.first(), "accepted"),
-            duplicate: number(receipts.first(), "duplicate"),
+            received: number(sums.first(), "received"),
+            accepted: number(sums.first(), "accepted"),
+            duplicate: number(sums.first(), "duplicate"),
             ..Tally::default()
         };
         for row in server.rows(codes).await? {

@@ -66,15 +66,26 @@ pub(super) async fn all(server: &Server) -> anyhow::Result<String> {
     text.push_str(&bars(steps.map(|(label, key)| (label.to_owned(), number(&funnel, key))).to_vec()));
 
     if let Some(visitor) = server.rows(&format!("{PERSON}{VISITOR}")).await?.first() {
-        let user_id = word(visitor, "user_id");
-        let _ = writeln!(
-            text,
-            "\nWho was visitor `{}`? {} events came before a name did; this is the profile now:\n",
-            word(visitor, "anonymous_id"),
-            number(visitor, "unnamed"),
-        );
-        let profile = server.table(&format!("SELECT * FROM profiles WHERE user_id = '{user_id}'")).await?;
-        text.push_str(&indented(&profile));
+        text.push_str(&who_was(server, visitor).await?);
+    }
+    Ok(text)
+}
+
+/// The profile that an anonymous visitor's events went to.
+async fn who_was(server: &Server, visitor: &Value) -> anyhow::Result<String> {
+    let anonymous_id = word(visitor, "anonymous_id");
+    let profile = format!("SELECT * FROM profiles WHERE array_has(anonymous_ids, '{anonymous_id}')");
+    let profile = server.rows(&profile).await?.into_iter().next().unwrap_or_default();
+    let mut text = format!(
+        "\nWho was visitor {anonymous_id}?\n{} events came before a name did. The profile they belong to now:\n\n",
+        number(visitor, "unnamed"),
+    );
+    for (name, value) in profile.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let _ = writeln!(text, "  {name:>13}  {value}");
     }
     text.push('\n');
     Ok(text)
@@ -92,10 +103,6 @@ fn bars(values: Vec<(String, f64)>) -> String {
         let _ = writeln!(text, "  {label:>width$}  {bar:BAR$}  {:>9}", grouped(value.max(0.0) as u64));
     }
     text
-}
-
-fn indented(table: &str) -> String {
-    table.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 fn word(row: &Value, key: &str) -> String {

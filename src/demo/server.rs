@@ -57,22 +57,17 @@ impl Server {
         &self.write_keys[origin as usize]
     }
 
-    /// The answer to a query as text for people.
-    pub(super) async fn table(&self, sql: &str) -> anyhow::Result<String> {
-        self.ask(sql, "table").await
-    }
-
     /// The rows of a query, each an object.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
-        let text = self.ask(sql, "json").await?;
+        let text = self.ask(sql).await?;
         Ok(serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>()?)
     }
 
-    async fn ask(&self, sql: &str, format: &str) -> anyhow::Result<String> {
+    async fn ask(&self, sql: &str) -> anyhow::Result<String> {
         let answer = pipeline::egress::client()?
             .post(format!("{}/api/v1/sql", self.url))
             .bearer_auth(&self.api_key)
-            .json(&json!({"sql": sql, "format": format}))
+            .json(&json!({"sql": sql, "format": "json"}))
             .send()
             .await?;
         let status = answer.status();

@@ -144,9 +144,9 @@ impl Person {
         *at += random.random_range(20 * SECOND..3 * MINUTE);
         let email = format!("{}.{}@example.com", self.name.to_lowercase().replace(' ', "."), self.number);
         if chance(random, 12) {
-            // They were in the mailing tool under another id before.
+            // The mailing tool knew them under an id of its own.
             let lead = format!("lead-{}", self.number);
-            let subscribed = json!({"type": "track", "event": "Newsletter Subscribed", "userId": lead});
+            let subscribed = json!({"type": "track", "event": "Newsletter Subscribed", "anonymousId": lead});
             self.on_server(*at - HOUR, subscribed, random);
             let alias = json!({"type": "alias", "previousId": lead, "userId": self.user_id});
             self.on_server(*at + SECOND, alias, random);
