@@ -41,7 +41,7 @@ fn python_client(test: &str, encoding: &str) {
 }
 
 /// The Python that has the packages of `tests/clients/python/requirements.txt`.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     variable("FLOWSTATE_TEST_PYTHON").map(PathBuf::from)
 }
 
@@ -83,22 +83,25 @@ fn is_retry(head: &str) -> bool {
     count.is_some_and(|count| count.trim() != "0")
 }
 
+/// What one connection has sent so far.
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
 /// Passes bytes on in both directions and remembers what the client sent.
 struct Proxy {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    connections: Arc<Mutex<Vec<Bytes>>>,
 }
 
 impl Proxy {
     fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&seen);
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&connections);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(upstream) = TcpStream::connect(server) else { break };
-                let bytes = Arc::new(Mutex::new(Vec::new()));
+                let bytes = Bytes::default();
                 all.lock().unwrap().push(Arc::clone(&bytes));
                 let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
                 std::thread::spawn(move || {
@@ -107,13 +110,13 @@ impl Proxy {
                 std::thread::spawn(move || pass(upstream, client, |_| ()));
             }
         });
-        Self { address, seen }
+        Self { address, connections }
     }
 
     /// The heads of all requests to the tracking API.
     fn requests(&self) -> Vec<String> {
         let mut heads = Vec::new();
-        for connection in self.seen.lock().unwrap().iter() {
+        for connection in self.connections.lock().unwrap().iter() {
             let text = String::from_utf8_lossy(&connection.lock().unwrap()).into_owned();
             for start in text.match_indices("POST /v1/").map(|(start, _)| start) {
                 let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();

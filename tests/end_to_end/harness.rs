@@ -11,48 +11,49 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-pub const ADMIN_KEY: &str = "admin-key-of-the-tests";
-pub const WRITE_KEY: &str = "write-key-of-the-tests";
+pub(crate) const ADMIN_KEY: &str = "admin-key-of-the-tests";
+pub(crate) const WRITE_KEY: &str = "write-key-of-the-tests";
 
 /// The longest that anything asked for here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server under test; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub pid: u32,
-    pub address: SocketAddr,
-    pub dir: PathBuf,
+    pub(crate) pid: u32,
+    pub(crate) address: SocketAddr,
+    pub(crate) dir: PathBuf,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 /// How to start a server.
-pub struct Start {
+pub(crate) struct Start {
     dir: PathBuf,
     env: Vec<(String, String)>,
     under: Vec<String>,
 }
 
 impl Start {
-    /// A server whose data lie in `dir`, with commits at short intervals.
-    pub fn on(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), env: Vec::new(), under: Vec::new() }.set("COMMIT_AGE_S", "0.2")
+    /// A server whose data lie in `dir`, with small WAL segments and commits at short intervals.
+    pub(crate) fn on(dir: &Path) -> Self {
+        let start = Self { dir: dir.to_owned(), env: Vec::new(), under: Vec::new() };
+        start.set("COMMIT_AGE_S", "0.2").set("WAL_BYTES_MAX", "128MiB")
     }
 
     /// Gives the setting `FLOWSTATE_<name>`.
-    pub fn set(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FLOWSTATE_{name}"), value.to_owned()));
         self
     }
 
     /// Runs it under another program, such as `strace`.
-    pub fn under(mut self, command: &[&str]) -> Self {
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
     /// Starts it and waits until it is ready.
-    pub fn run(self) -> Server {
+    pub(crate) fn run(self) -> Server {
         match self.try_run() {
             Ok(server) => server,
             Err((status, said)) => panic!("the server ended with {status} before it was ready:\n{said}"),
@@ -60,7 +61,7 @@ impl Start {
     }
 
     /// Starts it; where it ends before it is ready, says how and with which words.
-    pub fn try_run(self) -> Result<Server, (ExitStatus, String)> {
+    pub(crate) fn try_run(self) -> Result<Server, (ExitStatus, String)> {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--data"];
         let mut words: Vec<&OsStr> = self.under.iter().map(OsStr::new).collect();
         let binary = binary();
@@ -114,48 +115,48 @@ impl Start {
 
 impl Server {
     /// Ends it as `kill -9` does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(rustix::process::Signal::KILL);
         self.child.wait().unwrap();
     }
 
     /// Asks it to end, waits for it, and says how it ended.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         self.wait()
     }
 
     /// Waits until it has ended by itself.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
         until("the server to end", || child.try_wait().unwrap())
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid as i32).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// What it has written to stderr.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")
     }
 
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address).expect("the server listens")
     }
 
-    pub fn send(&self, request: &Request) -> Reply {
+    pub(crate) fn send(&self, request: &Request) -> Reply {
         self.connect().send(request).unwrap_or_else(|error| panic!("no answer: {error}\n{}", self.said()))
     }
 
     /// Sends events of the source `default` in one batch.
-    pub fn batch(&self, events: &[Value]) -> Reply {
+    pub(crate) fn batch(&self, events: &[Value]) -> Reply {
         self.send(&Request::post("/v1/batch").write_key(WRITE_KEY).json(&json!({ "batch": events })))
     }
 
     /// The rows that a query gives, each a map from column to value.
-    pub fn sql(&self, query: &str) -> Vec<HashMap<String, Value>> {
+    pub(crate) fn sql(&self, query: &str) -> Vec<HashMap<String, Value>> {
         let body = json!({ "sql": query, "format": "json" });
         let reply = self.send(&Request::post("/api/v1/sql").bearer(ADMIN_KEY).json(&body));
         assert_eq!(reply.status, 200, "`{query}` answered {}\n{}", reply.text(), self.said());
@@ -163,12 +164,12 @@ impl Server {
     }
 
     /// The only number that a query gives.
-    pub fn number(&self, query: &str) -> i64 {
+    pub(crate) fn number(&self, query: &str) -> i64 {
         number(&self.sql(query), query)
     }
 
     /// Gets a document of the management API.
-    pub fn api(&self, path: &str) -> Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let reply = self.send(&Request::get(path).bearer(ADMIN_KEY));
         assert_eq!(reply.status, 200, "{path} answered {}", reply.text());
         reply.json()
@@ -188,19 +189,19 @@ impl Drop for Server {
 }
 
 /// Runs `flowstate` with these words on a data directory.
-pub fn flowstate(dir: &Path, words: &[&str]) -> Output {
+pub(crate) fn flowstate(dir: &Path, words: &[&str]) -> Output {
     Command::new(binary()).args(words).arg("--data").arg(dir).stdin(Stdio::null()).output().unwrap()
 }
 
 /// The rows of `flowstate sql` on a data directory.
-pub fn sql(dir: &Path, query: &str) -> Vec<HashMap<String, Value>> {
+pub(crate) fn sql(dir: &Path, query: &str) -> Vec<HashMap<String, Value>> {
     let output = flowstate(dir, &["sql", query, "--format", "json"]);
     assert!(output.status.success(), "`{query}`: {}", String::from_utf8_lossy(&output.stderr));
     rows(&serde_json::from_slice(&output.stdout).expect("`flowstate sql --format json` prints JSON"))
 }
 
 /// Runs `flowstate verify` and demands that it finds nothing wrong.
-pub fn verify(dir: &Path) {
+pub(crate) fn verify(dir: &Path) {
     let output = flowstate(dir, &["verify"]);
     let said =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -208,7 +209,7 @@ pub fn verify(dir: &Path) {
 }
 
 /// The only number in the only row.
-pub fn number(rows: &[HashMap<String, Value>], query: &str) -> i64 {
+pub(crate) fn number(rows: &[HashMap<String, Value>], query: &str) -> i64 {
     let number = match rows {
         [row] => row.values().next().and_then(|v| v.as_i64().or_else(|| v.as_str()?.parse().ok())),
         _ => None,
@@ -236,7 +237,7 @@ fn rows(answer: &Value) -> Vec<HashMap<String, Value>> {
 }
 
 /// Looks again and again until there is something, for a minute at most.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -249,17 +250,17 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// The value of an environment variable.
 #[expect(clippy::disallowed_methods, reason = "tests are told by `tests/run` what there is")]
-pub fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A number from the environment.
-pub fn count(name: &str, default: usize) -> usize {
+pub(crate) fn count(name: &str, default: usize) -> usize {
     variable(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
 /// Says that this test cannot run here, so that `tests/run` counts it as skipped and not as passed.
-pub fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     eprintln!("skipped: {test}: {reason}");
     if let Some(path) = variable("FLOWSTATE_TEST_SKIPPED") {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -268,31 +269,22 @@ pub fn skip(test: &str, reason: &str) {
 }
 
 /// Whether this process may mount file systems.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Whether this program can be run.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output();
     found.is_ok_and(|output| output.status.success())
 }
 
 /// The top of the project.
-pub fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+pub(crate) fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The program under test: `FLOWSTATE_BIN`, or the one built beside this test.
+/// The program under test: `FLOWSTATE_BIN`, or the one built with this test.
 fn binary() -> PathBuf {
-    if let Some(path) = variable("FLOWSTATE_BIN") {
-        return path.into();
-    }
-    let path = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("flowstate");
-    assert!(
-        path.exists(),
-        "{} is missing: run `tests/run`, or `cargo build --workspace` first",
-        path.display()
-    );
-    path
+    variable("FLOWSTATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_flowstate").into(), PathBuf::from)
 }

@@ -11,50 +11,50 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One request, built up and sent with [`Connection::send`].
 #[derive(Clone)]
-pub struct Request {
+pub(crate) struct Request {
     head: String,
     body: Vec<u8>,
 }
 
 impl Request {
-    pub fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         Self { head: format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n"), body: Vec::new() }
     }
 
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    pub fn post(path: &str) -> Self {
+    pub(crate) fn post(path: &str) -> Self {
         Self::new("POST", path)
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self
     }
 
     /// Basic authentication with a write key, as Segment's clients send it.
-    pub fn write_key(self, key: &str) -> Self {
+    pub(crate) fn write_key(self, key: &str) -> Self {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{key}:"));
         self.header("Authorization", &format!("Basic {pair}"))
     }
 
-    pub fn bearer(self, key: &str) -> Self {
+    pub(crate) fn bearer(self, key: &str) -> Self {
         self.header("Authorization", &format!("Bearer {key}"))
     }
 
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.header("Content-Type", "application/json").bytes(body.to_string())
     }
 
-    pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// The head and the body as they go over the wire.
-    pub fn wire(&self) -> Vec<u8> {
+    pub(crate) fn wire(&self) -> Vec<u8> {
         let mut wire = self.head.clone();
         if !self.body.is_empty() || self.head.starts_with("POST") {
             wire += &format!("Content-Length: {}\r\n", self.body.len());
@@ -66,32 +66,32 @@ impl Request {
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("status {} with no JSON ({error}): {}", self.status, self.text()))
     }
 }
 
 /// A connection that is kept alive.
-pub struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    pub fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -99,17 +99,17 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub fn send(&mut self, request: &Request) -> io::Result<Reply> {
+    pub(crate) fn send(&mut self, request: &Request) -> io::Result<Reply> {
         self.write(&request.wire())?;
         self.read()
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
     /// Reads one answer, whose length is given by `Content-Length` or by chunks.
-    pub fn read(&mut self) -> io::Result<Reply> {
+    pub(crate) fn read(&mut self) -> io::Result<Reply> {
         let status_line = self.line()?;
         let status =
             status_line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| broken(&status_line))?;

@@ -10,19 +10,19 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A client with its own stream of message ids; it lives through many servers.
-pub struct Sender {
+pub(crate) struct Sender {
     name: String,
     rng: StdRng,
     next: u64,
     /// Answered with 200: these must be stored, once.
-    pub acknowledged: Vec<String>,
+    pub(crate) acknowledged: Vec<String>,
     /// Sent, and the connection broke before an answer: stored or not; sent again with the same id.
     unanswered: Vec<String>,
 }
 
 impl Sender {
     /// So many senders; equal seeds give equal traffic.
-    pub fn team(seed: u64, size: usize) -> Vec<Self> {
+    pub(crate) fn team(seed: u64, size: usize) -> Vec<Self> {
         let new = |index: usize| Self {
             name: format!("{seed:x}-{index}"),
             rng: StdRng::seed_from_u64(seed.wrapping_add(index as u64)),
@@ -34,13 +34,13 @@ impl Sender {
     }
 
     /// Sends until the server is gone or asks to come back later; adds to `acks` as it is answered.
-    pub fn send_until_it_ends(&mut self, address: SocketAddr, acks: &AtomicU64) {
+    pub(crate) fn send_until_it_ends(&mut self, address: SocketAddr, acks: &AtomicU64) {
         let Ok(mut connection) = Connection::open(address) else { return };
         while self.send_once(&mut connection, acks) {}
     }
 
     /// Sends `requests` requests, all of which must be taken.
-    pub fn send(&mut self, server: &Server, requests: usize) {
+    pub(crate) fn send(&mut self, server: &Server, requests: usize) {
         let mut connection = server.connect();
         for _ in 0..requests {
             assert!(self.send_once(&mut connection, &AtomicU64::new(0)), "refused:\n{}", server.said());
@@ -109,7 +109,7 @@ impl Sender {
 }
 
 /// A `track` event with a number to sum up.
-pub fn event(id: &str) -> Value {
+pub(crate) fn event(id: &str) -> Value {
     let number = id.rsplit('-').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     json!({
         "type": "track", "event": "Order Completed", "messageId": id, "userId": format!("user-{}", number % 97),
@@ -120,7 +120,7 @@ pub fn event(id: &str) -> Value {
 
 /// Lets every sender finish what was left unanswered, then compares what was acknowledged with
 /// what is stored: each once, and nothing else but repeats of the same.
-pub fn check_stored_once(server: &Server, senders: &mut [Sender]) {
+pub(crate) fn check_stored_once(server: &Server, senders: &mut [Sender]) {
     for sender in senders.iter_mut() {
         sender.send(server, 1);
         assert!(sender.unanswered.is_empty());
@@ -150,7 +150,7 @@ pub fn check_stored_once(server: &Server, senders: &mut [Sender]) {
 }
 
 /// A seed from the environment or from the system, printed so that a failure can be repeated.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = crate::harness::variable("FLOWSTATE_SEED")
         .map_or_else(rand::random, |value| value.parse().expect("FLOWSTATE_SEED is a number"));
     eprintln!("seed: FLOWSTATE_SEED={seed}");

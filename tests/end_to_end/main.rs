@@ -22,5 +22,3 @@ mod load;
 mod readers;
 #[cfg(test)]
 mod rooms;
-#[cfg(test)]
-mod spec_events;
