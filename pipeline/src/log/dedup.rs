@@ -50,8 +50,8 @@ pub struct DedupConfig {
     pub dir: PathBuf,
     /// How long an id is remembered, counted from when its event was received.
     pub window: Duration,
-    /// What memtables and filters may take in memory. Half of it is for filters; at 2.3 bytes an id
-    /// 128 MiB hold the filters of 29 million ids, and look-ups in what is older read the disk.
+    /// What memtables and filters may take in memory. Half of it is for filters; at 2.4 bytes an id
+    /// 128 MiB hold the filters of 28 million ids, and look-ups in what is older read the disk.
     ///
     /// The ids inserted between two calls of [`Dedup::durable`] may come on top.
     pub memory_bytes_max: usize,
@@ -148,7 +148,7 @@ impl Dedup {
         let counters = Arc::new(Counters::default());
         let list = recover::recover(&dir, end, &counters)?;
         let latest = list.iter().map(|run| run.file.footer.received.1).max().unwrap_or(Micros::MIN);
-        let runs = Arc::new(Runs::new(dir, shape, memory_bytes_max / 2, counters, list));
+        let runs = Arc::new(Runs::new(dir, shape, size, memory_bytes_max / 2, counters, list));
         let background = Background::start(Arc::clone(&runs), window)?;
         let (active, frozen, start) = (Memtable::new(size), VecDeque::new(), runs.covered());
         let (durable, inserted) = (start, start);
@@ -258,7 +258,8 @@ impl Dedup {
     /// What it holds and what look-ups have cost.
     pub fn stats(&self) -> Stats {
         let list = self.runs.list();
-        let tables = || std::iter::once(&self.active).chain(self.frozen.iter().map(|frozen| &frozen.table));
+        let waiting = self.frozen.iter().filter(|frozen| frozen.offsets.end > self.covered());
+        let tables = || std::iter::once(&self.active).chain(waiting.clone().map(|frozen| &frozen.table));
         Stats {
             ids: list.iter().map(|run| run.file.footer.ids).sum::<u64>()
                 + tables().map(|table| table.ids() as u64).sum::<u64>(),

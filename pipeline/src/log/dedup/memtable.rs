@@ -20,6 +20,12 @@ impl Size {
         let ids = ids.min(bytes / 2 / SLOT_BYTES).max(1);
         Self { ids, key_bytes: bytes.saturating_sub(ids * SLOT_BYTES) }
     }
+
+    /// How many full memtables a run of `ids` ids and `bytes` bytes comes to, doubled, as some are
+    /// spilled a little early and merging leaves out what has expired.
+    pub(super) fn halves(&self, ids: u64, bytes: u64) -> u64 {
+        (2 * ids / self.ids as u64).max(2 * bytes / self.key_bytes.max(1) as u64)
+    }
 }
 
 /// A hash table over an arena of keys. It grows beyond its size when more is inserted.

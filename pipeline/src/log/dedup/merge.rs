@@ -1,9 +1,10 @@
 //! Keeps the runs few: adjacent runs of one size become one, runs outside of the window nothing.
 
+use super::format::Footer;
 use super::run::{Cursor, Run};
 use super::runs::Runs;
 use super::writer::{self, RunWriter};
-use super::{Entry, Micros, Shape};
+use super::{Entry, Micros};
 use crate::log::LogError;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub(super) fn merge(runs: &Runs, window: Micros, stop: impl Fn() -> bool) -> Res
     // Counted from what is durable, so that nothing is dropped on the word of a lost group.
     let newest = list.iter().map(|run| run.file.footer.received.1).max().unwrap_or(i64::MIN);
     let cutoff = newest.saturating_sub(window);
-    let Some(chosen) = expired(&list, cutoff).or_else(|| crowded(&list, runs.shape)) else {
+    let Some(chosen) = expired(&list, cutoff).or_else(|| crowded(&list, runs)) else {
         return Ok(Merged::Nothing);
     };
     let inputs = list[chosen].to_vec();
@@ -50,11 +51,11 @@ fn expired(list: &[Arc<Run>], cutoff: Micros) -> Option<Range<usize>> {
 }
 
 /// From the first to the last of `fanout` or more runs of one tier, with the smaller ones between.
-fn crowded(list: &[Arc<Run>], shape: Shape) -> Option<Range<usize>> {
+fn crowded(list: &[Arc<Run>], runs: &Runs) -> Option<Range<usize>> {
     let tiers: Vec<Option<u32>> =
-        list.iter().map(|run| (!run.file.is_damaged()).then(|| tier(run.file.footer.ids, shape))).collect();
+        list.iter().map(|run| (!run.file.is_damaged()).then(|| tier(&run.file.footer, runs))).collect();
     let highest = tiers.iter().flatten().max()?;
-    (0..=*highest).find_map(|tier| stretch(&tiers, tier, shape.fanout))
+    (0..=*highest).find_map(|tier| stretch(&tiers, tier, runs.shape.fanout))
 }
 
 fn stretch(tiers: &[Option<u32>], tier: u32, fanout: usize) -> Option<Range<usize>> {
@@ -77,9 +78,8 @@ fn stretch(tiers: &[Option<u32>], tier: u32, fanout: usize) -> Option<Range<usiz
 }
 
 /// 0 for a memtable's run, one more for each factor of `fanout`.
-fn tier(ids: u64, shape: Shape) -> u32 {
-    // Half, as a memtable may be spilled a little early, and merging leaves out what has expired.
-    (ids / (shape.memtable_ids as u64 / 2).max(1)).max(1).ilog(shape.fanout as u64)
+fn tier(footer: &Footer, runs: &Runs) -> u32 {
+    runs.size.halves(footer.ids, footer.directory).max(1).ilog(runs.shape.fanout as u64)
 }
 
 /// Writes the run that takes the place of `inputs`; `None` when told to stop.

@@ -201,7 +201,8 @@ impl RunFile {
         let error = damaged(&self.path, why);
         if !self.damaged.swap(true, Relaxed) {
             tracing::warn!(%error, "part of the deduplication index is damaged; the next start rebuilds it");
-            if let Err(error) = File::create(Self::mark(&self.path)).and_then(|file| file.sync_all()) {
+            // Not synced: what a power loss takes away is found again.
+            if let Err(error) = File::create(Self::mark(&self.path)) {
                 tracing::warn!(%error, path = %self.path.display(), "the damage could not be marked");
             }
         }

@@ -1,5 +1,6 @@
 //! The runs on disk: one chain from offset 0 to the end of what is covered.
 
+use super::memtable::Size;
 use super::run::{Run, RunFile};
 use super::{Counters, Key, Micros, Offset, Seen, Shape};
 use crate::log::LogError;
@@ -15,6 +16,8 @@ pub(super) type List = Vec<Arc<Run>>;
 pub(super) struct Runs {
     pub(super) dir: PathBuf,
     pub(super) shape: Shape,
+    /// When a memtable is full.
+    pub(super) size: Size,
     pub(super) counters: Arc<Counters>,
     /// What the runs may take in memory.
     bytes_max: usize,
@@ -26,12 +29,14 @@ impl Runs {
     pub(super) fn new(
         dir: PathBuf,
         shape: Shape,
+        size: Size,
         bytes_max: usize,
         counters: Arc<Counters>,
         list: List,
     ) -> Self {
         let changing = Mutex::new(());
-        let runs = Self { dir, shape, counters, bytes_max, list: ArcSwap::from_pointee(list), changing };
+        let runs =
+            Self { dir, shape, size, counters, bytes_max, list: ArcSwap::from_pointee(list), changing };
         runs.fit();
         runs
     }

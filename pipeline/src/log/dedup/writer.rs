@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// A block ends before it is longer than this, unless one entry alone is.
 const BLOCK_BYTES_MAX: usize = 8 << 10;
 
+/// So much is synced at once, so that the end of a large merge does not hold up the WAL's fsync.
+const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+
 /// Writes the run that covers `offsets` into `dir` and returns its path.
 ///
 /// `fill` pushes the entries, by hash and key, at most `ids_max` of them. When it fails, nothing is
@@ -55,6 +58,7 @@ fn failed(path: &Path, error: io::Error) -> LogError {
 pub(super) struct RunWriter {
     file: BufWriter<File>,
     position: u64,
+    synced: u64,
     shape: Shape,
     page: Page,
     block: Vec<u8>,
@@ -69,6 +73,7 @@ impl RunWriter {
         Ok(Self {
             file: BufWriter::with_capacity(256 << 10, File::create(temp)?),
             position: 0,
+            synced: 0,
             shape,
             page: Page::new(),
             block: Vec::with_capacity(2 * BLOCK_BYTES_MAX),
@@ -138,6 +143,11 @@ impl RunWriter {
         self.file.write_all(&self.block)?;
         self.position += self.block.len() as u64;
         self.block.clear();
+        if self.position - self.synced >= UNSYNCED_BYTES_MAX {
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+            self.synced = self.position;
+        }
         Ok(())
     }
 
