@@ -4,6 +4,8 @@
 
 pub mod dedup;
 mod frame;
+pub(crate) mod rows;
+pub mod store;
 pub mod table;
 pub mod wal;
 
