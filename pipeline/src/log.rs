@@ -5,13 +5,14 @@
 mod appender;
 mod committer;
 pub mod dedup;
+mod file_reader;
 mod frame;
 mod fresh;
 mod maintenance;
 mod published;
 mod reader;
 mod recovery;
-mod rows;
+pub(crate) mod rows;
 pub mod store;
 mod stored;
 pub mod table;
@@ -282,9 +283,9 @@ impl Log {
             failed: self.appender.failed().map(ToOwned::to_owned),
             commit_error: self.published.commit_error(),
             end: self.tail.end(),
-            committed: bounds[TableKind::Receipts as usize],
+            committed: bounds[TableKind::Receipts.index()],
             wal_bytes: self.appender.wal_bytes(),
-            files: TableKind::ALL.map(|kind| tables[kind as usize].files.len() as u64),
+            files: TableKind::ALL.map(|kind| tables[kind.index()].files.len() as u64),
         }
     }
 
@@ -353,3 +354,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|error| Err(LogError::store("a background task ended early", error)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,25 +4,21 @@
 
 use super::appender::Appender;
 use super::published::Published;
-use super::rows::RowsBuilder;
+use super::rows::{Batches, Rows};
 use super::table::{Table, TableKind};
 use super::tail::{Group, Tail};
 use super::wal::WalReader;
 use super::{LogConfig, LogError, Offset, PartitionId, blocking};
 use crate::{Clock, failpoint};
-use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Delay before the first retry of a commit that failed; it doubles up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// How often the age of what waits is looked at.
 const TICK: Duration = Duration::from_millis(250);
-
-/// One table and who may write to it: commits and compactions take turns.
-pub(crate) type SharedTable = Arc<Mutex<Table>>;
 
 pub(crate) enum Command {
     /// Commit everything that was durable when this was sent.
@@ -35,7 +31,7 @@ pub(crate) struct Committer {
     pub(crate) config: LogConfig,
     pub(crate) partition: PartitionId,
     pub(crate) clock: Clock,
-    pub(crate) tables: Vec<SharedTable>,
+    pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) wal: WalReader,
     pub(crate) appender: Arc<Appender>,
@@ -114,18 +110,12 @@ impl Committer {
     async fn commit_next(&mut self) -> Result<(), LogError> {
         let part = self.gather().await?;
         let last = part.end - 1;
-        let (partition, groups) = (self.partition.clone(), part.groups);
-        let batches = blocking(move || build(partition, &groups)).await?;
-        for (kind, batches) in TableKind::ALL.into_iter().zip(batches) {
-            if batches.is_empty() {
-                continue;
-            }
-            let mut table = self.tables[kind as usize].lock().await;
-            if table.committed(&self.partition).is_some_and(|committed| committed >= last) {
-                continue;
-            }
-            table.append(&self.partition, batches, last).await?;
-            self.published.publish(table.snapshot());
+        let partition = self.partition.clone();
+        let after = TableKind::ALL.map(|kind| self.tables[kind.index()].committed(&partition));
+        let groups = part.groups;
+        let batches = blocking(move || build(Rows::after(partition, after), &groups)).await?;
+        for kind in TableKind::ALL {
+            self.tables[kind.index()].append(&self.partition, batches.get(kind).to_vec(), last).await?;
         }
         failpoint::hit("after_commit_before_release");
         self.next = part.end;
@@ -159,13 +149,11 @@ impl Committer {
     }
 }
 
-/// The rows of each table, in the order of [`TableKind::ALL`].
-fn build(partition: PartitionId, groups: &[Arc<Group>]) -> Result<Vec<Vec<RecordBatch>>, LogError> {
-    let mut rows = RowsBuilder::new(partition);
+fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
     for group in groups {
         for frame in group.frames() {
-            rows.push(&frame?)?;
+            rows.push(&frame?).map_err(|error| LogError::Damaged(error.to_string()))?;
         }
     }
-    rows.finish()
+    Ok(rows.finish())
 }

@@ -1,7 +1,7 @@
 //! Rows that wait for their commit, as Arrow batches.
 
 use super::published::Pin;
-use super::rows::RowsBuilder;
+use super::rows::Rows;
 use super::table::TableKind;
 use super::tail::Group;
 use super::wal::WalReader;
@@ -37,7 +37,7 @@ impl Fresh for FreshRows {
             wal: self.wal.clone(),
             _pin: self._pin.clone(),
         };
-        let start = self.bounds[kind as usize];
+        let start = self.bounds[kind.index()];
         stream::unfold(Some((rows, start)), move |state| async move {
             let (rows, next) = state?;
             if next >= rows.end {
@@ -68,13 +68,15 @@ impl FreshRows {
             }
             (None, None) => Vec::new(),
         };
-        let mut rows = RowsBuilder::only(self.partition.clone(), kind);
+        // Nothing of the other tables: no offset lies behind the last one.
+        let after = TableKind::ALL.map(|other| if other == kind { next.checked_sub(1) } else { Some(Offset::MAX) });
+        let mut rows = Rows::after(self.partition.clone(), after);
         let mut position = next;
         for group in groups {
             for frame in group.frames() {
                 let frame = frame?;
-                if frame.offset >= next && frame.offset < self.end {
-                    rows.push(&frame)?;
+                if frame.offset < self.end {
+                    rows.push(&frame).map_err(|error| LogError::Damaged(error.to_string()))?;
                 }
             }
             position = group.end;
@@ -82,8 +84,7 @@ impl FreshRows {
         if position == next {
             return Err(LogError::Damaged(format!("offset {next} is neither in memory nor in the WAL")));
         }
-        let mut batches = rows.finish()?;
-        Ok((std::mem::take(&mut batches[kind as usize]), position))
+        Ok((rows.finish().get(kind).to_vec(), position))
     }
 }
 

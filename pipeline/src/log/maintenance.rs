@@ -1,8 +1,6 @@
 //! Work that keeps the tables quick to read: checkpoints, compaction, and cleaning up.
 
-use super::committer::SharedTable;
-use super::published::Published;
-use crate::Clock;
+use super::table::Table;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,9 +9,7 @@ use tokio::sync::watch;
 const TICK: Duration = Duration::from_secs(5);
 
 pub(super) struct Maintenance {
-    pub(super) tables: Vec<SharedTable>,
-    pub(super) published: Arc<Published>,
-    pub(super) clock: Clock,
+    pub(super) tables: Vec<Arc<Table>>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 

@@ -1,18 +1,19 @@
 //! What readers see: the newest version of each table, and how far back someone still reads the WAL.
 
-use super::table::{TableKind, TableSnapshot};
+use super::table::{Table, TableKind, TableSnapshot};
 use super::{Offset, PartitionId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) struct Published {
     partition: PartitionId,
+    /// In the order of [`TableKind::ALL`].
+    tables: Vec<Arc<Table>>,
     inner: Mutex<Inner>,
 }
 
+#[derive(Default)]
 struct Inner {
-    /// In the order of [`TableKind::ALL`].
-    tables: Vec<Arc<TableSnapshot>>,
     /// Offsets that must stay readable in the WAL, with how many hold on to each.
     pins: BTreeMap<Offset, usize>,
     commit_error: Option<String>,
@@ -25,23 +26,20 @@ pub(crate) struct Pin {
 }
 
 impl Published {
-    pub(crate) fn new(partition: PartitionId, tables: Vec<Arc<TableSnapshot>>) -> Arc<Self> {
-        let inner = Inner { tables, pins: BTreeMap::new(), commit_error: None };
-        Arc::new(Self { partition, inner: Mutex::new(inner) })
-    }
-
-    pub(crate) fn publish(&self, table: Arc<TableSnapshot>) {
-        let at = table.kind as usize;
-        self.lock().tables[at] = table;
+    pub(crate) fn new(partition: PartitionId, tables: Vec<Arc<Table>>) -> Arc<Self> {
+        Arc::new(Self { partition, tables, inner: Mutex::default() })
     }
 
     /// The tables now, the first offset that is not committed in each, and a hold on the WAL.
     pub(crate) fn pin(self: &Arc<Self>) -> (Vec<Arc<TableSnapshot>>, [Offset; 3], Pin) {
         let mut inner = self.lock();
-        let bounds = bounds(&inner.tables, &self.partition);
+        // Receipts first: they are committed last, so what they hold the others hold by then.
+        let mut tables: Vec<_> = self.tables.iter().rev().map(|table| table.snapshot()).collect();
+        tables.reverse();
+        let bounds = bounds(&tables, &self.partition);
         let from = bounds.into_iter().min().unwrap_or(0);
         *inner.pins.entry(from).or_default() += 1;
-        (inner.tables.clone(), bounds, Pin { published: Arc::clone(self), from })
+        (tables, bounds, Pin { published: Arc::clone(self), from })
     }
 
     /// How far the WAL may be released when everything below `committed` is in the tables.
@@ -69,7 +67,7 @@ impl Published {
 /// committed, the others have too, even where they had no row to commit.
 pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> [Offset; 3] {
     let next = |kind: TableKind| {
-        tables[kind as usize].committed.get(partition).map_or(0, |&committed| committed + 1)
+        tables[kind.index()].committed.get(partition).map_or(0, |&committed| committed + 1)
     };
     let all = next(TableKind::Receipts);
     TableKind::ALL.map(|kind| next(kind).max(all))

@@ -91,7 +91,7 @@ impl Reader {
     }
 
     /// The groups of the WAL from `next` on; `None` when it does not hold them any more.
-    async fn groups_of_wal(&self) -> Result<Option<Vec<Arc<Group>>>, LogError> {
+    async fn groups_of_wal(&mut self) -> Result<Option<Vec<Arc<Group>>>, LogError> {
         let (wal, next) = (self.wal.clone(), self.next);
         blocking(move || super::groups_of_wal(&wal, next, WAL_BYTES)).await
     }
@@ -100,7 +100,7 @@ impl Reader {
     /// is committed is no event.
     async fn open_file(&mut self) -> Result<(), LogError> {
         let (tables, bounds, _pin) = self.published.pin();
-        let events = &tables[TableKind::Events as usize];
+        let events = &tables[TableKind::Events.index()];
         let file = events
             .files
             .iter()
@@ -112,8 +112,8 @@ impl Reader {
                 self.file = Some((rows, file.clone()));
                 Ok(())
             }
-            None if self.next < bounds[TableKind::Events as usize] => {
-                self.next = bounds[TableKind::Events as usize];
+            None if self.next < bounds[TableKind::Events.index()] => {
+                self.next = bounds[TableKind::Events.index()];
                 Ok(())
             }
             None => Err(LogError::Damaged(format!(

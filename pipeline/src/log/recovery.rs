@@ -1,13 +1,13 @@
 //! Opening the log: what the last process left becomes the state the next one goes on from.
 
 use super::appender::Appender;
-use super::committer::{Committer, SharedTable};
+use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::maintenance::Maintenance;
 use super::published::{Published, bounds};
 use super::store::Store;
-use super::table::{Table, TableKind, TableSnapshot};
+use super::table::{Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
 use super::wal::{self, RealFs, Wal, WalConfig, WalReader};
 use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, stored};
@@ -38,12 +38,13 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
 
     let store = Store::open(&config.store).await?;
     let mut tables = Vec::new();
+    let cover = WalCover { partition: partition.clone(), first: recovered.first_offset };
     for kind in TableKind::ALL {
-        tables.push(Table::open_or_create(&store, kind).await?);
+        tables.push(Arc::new(Table::open_or_create(&store, kind, clock.clone(), Some(&cover)).await?));
     }
-    let snapshots: Vec<_> = tables.iter().map(Table::snapshot).collect();
+    let snapshots: Vec<_> = tables.iter().map(|table| table.snapshot()).collect();
     let bounds = bounds(&snapshots, &partition);
-    let committed = bounds[TableKind::Receipts as usize];
+    let committed = bounds[TableKind::Receipts.index()];
     check_joined(&partition, recovered.first_offset, recovered.end, bounds)?;
 
     let reader = wal.reader();
@@ -51,11 +52,10 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     let dedup = rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config).await?;
 
     let tail = Arc::new(Tail::new(committed, recovered.end, 4 * config.commit_bytes));
-    let published = Published::new(partition.clone(), snapshots);
+    let published = Published::new(partition.clone(), tables.clone());
     let appender = Appender::start(wal, dedup, Arc::clone(&tail), clock.clone(), recovered.last_received_at)
         .map_err(|error| LogError::store("the log's thread could not be started", error))?;
     let appender = Arc::new(appender);
-    let tables: Vec<SharedTable> = tables.into_iter().map(|table| Arc::new(tokio::sync::Mutex::new(table))).collect();
 
     let (commands, received) = mpsc::channel(16);
     let (stop, stopped) = watch::channel(false);
@@ -70,7 +70,7 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
         next: committed,
         config,
     };
-    let maintenance = Maintenance { tables, published: Arc::clone(&published), clock, stopped };
+    let maintenance = Maintenance { tables, stopped };
     let background = vec![
         background("log-committer", move || committer.run(received))?,
         background("log-maintenance", move || maintenance.run())?,
@@ -99,7 +99,11 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     let store = Store::open_read_only(&config.store)?;
     let mut snapshots = Vec::new();
     for kind in TableKind::ALL {
-        snapshots.push(Table::read(&store, kind).await?);
+        let missing = || {
+            let what = format!("table `{}` cannot be read", kind.name());
+            LogError::store(what, format!("there is none below `{}`", config.store))
+        };
+        snapshots.push(Arc::new(Table::read(&store, kind).await?.ok_or_else(missing)?));
     }
     let (partition, end, wal) = match held {
         Some(held) => (held.partition, held.end, Some(held.reader)),
@@ -117,7 +121,7 @@ pub(super) fn check_joined(
     end: Offset,
     bounds: [Offset; 3],
 ) -> Result<(), LogError> {
-    let committed = bounds[TableKind::Receipts as usize];
+    let committed = bounds[TableKind::Receipts.index()];
     if first > committed {
         return Err(LogError::Damaged(format!(
             "partition {partition}: the tables end before offset {committed} and the WAL begins at {first}; \
@@ -147,7 +151,7 @@ async fn rebuild_dedup(
     let mut dedup = blocking(move || Dedup::open(dedup_config, end)).await?;
     let covered = dedup.covered();
     let oldest = now - config.dedup_window.as_micros() as Micros;
-    let events = &snapshots[TableKind::Events as usize];
+    let events = &snapshots[TableKind::Events.index()];
     let mut files: Vec<_> = events
         .files
         .iter()
@@ -163,7 +167,7 @@ async fn rebuild_dedup(
         stored::ids(events, file, covered, &mut insert).await?;
         dedup.durable(file.offsets.1 + 1)?;
     }
-    let committed = super::published::bounds(snapshots, partition)[TableKind::Events as usize];
+    let committed = super::published::bounds(snapshots, partition)[TableKind::Events.index()];
     let (wal, start) = (wal.clone(), covered.max(committed));
     blocking(move || {
         ids_of_wal(&wal, start, end, &mut dedup)?;

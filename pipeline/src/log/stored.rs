@@ -1,5 +1,6 @@
 //! Events as they are read back from Parquet.
 
+use super::file_reader::FileReader;
 use super::table::{DataFile, TableSnapshot};
 use super::{LogError, Offset, Stored};
 use crate::Micros;
@@ -11,7 +12,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ impl Sources {
 
 /// Rows of one Parquet file, projected, from an offset on.
 pub(super) struct Rows {
-    stream: ParquetRecordBatchStream<ParquetObjectReader>,
+    stream: ParquetRecordBatchStream<FileReader>,
     path: String,
 }
 
@@ -50,8 +51,8 @@ impl Rows {
         let fail = |error: parquet::errors::ParquetError| {
             LogError::store(format!("`{}{}` cannot be read", table.root, file.path), error)
         };
-        let location = Path::from(format!("{}{}", table.prefix(), file.path));
-        let reader = ParquetObjectReader::new(Arc::clone(&table.store), location).with_file_size(file.bytes);
+        let path = Path::from(file.path.as_str());
+        let reader = FileReader { store: Arc::clone(&table.store), path, bytes: file.bytes };
         let mut builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(fail)?;
         let groups = groups_from(&builder, from).map_err(fail)?;
         if !columns.is_empty() {
@@ -74,7 +75,7 @@ impl Rows {
 
 /// The row groups that may hold offsets from `from` on.
 fn groups_from(
-    builder: &ParquetRecordBatchStreamBuilder<ParquetObjectReader>,
+    builder: &ParquetRecordBatchStreamBuilder<FileReader>,
     from: Offset,
 ) -> parquet::errors::Result<Vec<usize>> {
     let groups = builder.metadata().row_groups();

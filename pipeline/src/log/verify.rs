@@ -63,7 +63,8 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     let mut tables = Vec::new();
     for kind in TableKind::ALL {
         match Table::read(&store, kind).await {
-            Ok(table) => tables.push(table),
+            Ok(Some(table)) => tables.push(Arc::new(table)),
+            Ok(None) => report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()]),
             Err(LogError::Damaged(fault)) => report.add(&format!("table {}", kind.name()), String::new(), vec![fault]),
             Err(error) => return Err(error),
         }
@@ -81,7 +82,7 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     if let Some((partition, first, end)) = wal {
         let bounds = super::published::bounds(&tables, &partition);
         let fault = super::recovery::check_joined(&partition, first, end, bounds).err();
-        let detail = format!("offsets {first} to {end} in the WAL, tables up to {}", bounds[TableKind::Receipts as usize]);
+        let detail = format!("offsets {first} to {end} in the WAL, tables up to {}", bounds[TableKind::Receipts.index()]);
         report.add("WAL joins the tables", detail, fault.iter().map(ToString::to_string).collect());
     }
     Ok(report)
@@ -162,7 +163,7 @@ fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
 async fn check_files(table: &TableSnapshot, report: &mut Report) -> Result<(), LogError> {
     let mut faults = Vec::new();
     for file in table.files.iter() {
-        let location = Path::from(format!("{}{}", table.prefix(), file.path));
+        let location = Path::from(file.path.as_str());
         match table.store.head(&location).await {
             Ok(found) if found.size == file.bytes => {}
             Ok(found) => faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes)),
