@@ -202,9 +202,14 @@ impl Dedup {
     /// the next call tries again.
     pub fn durable(&mut self, end: Offset) -> Result<(), LogError> {
         self.durable = self.durable.max(end);
+        self.thaw();
+        if self.active.is_full() { self.spill() } else { Ok(()) }
+    }
+
+    /// Lets go of the memtables whose runs are durable.
+    fn thaw(&mut self) {
         let covered = self.covered();
         while self.frozen.pop_front_if(|frozen| frozen.offsets.end <= covered).is_some() {}
-        if self.active.is_full() { self.spill() } else { Ok(()) }
     }
 
     /// Hands what is in memory over to be written, however little; [`Dedup::covered`] moves when
@@ -232,8 +237,10 @@ impl Dedup {
     ///
     /// # Errors
     /// [`LogError::Store`] when a run cannot be written.
-    pub fn settle(&self) -> Result<(), LogError> {
-        self.background.settled()
+    pub fn settle(&mut self) -> Result<(), LogError> {
+        self.background.settled()?;
+        self.thaw();
+        Ok(())
     }
 
     /// Inserts `count` events of `source` with made-up ids, one every microsecond after what was
