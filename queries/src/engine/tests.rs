@@ -23,6 +23,7 @@ async fn properties_are_read_with_operators_and_casts() {
         "[1]",
         "\u{0}",
         r#"{"price": 1e999}"#,
+        r#"{"price": NaN}"#,
     ];
     let ids: Vec<String> = (0..texts.len()).map(|id| id.to_string()).collect();
     let events: Vec<_> = texts.iter().zip(&ids).map(|(text, id)| track(id, text)).collect();
@@ -32,7 +33,10 @@ async fn properties_are_read_with_operators_and_casts() {
     let engine = lake.engine();
     let sum = "SELECT sum((properties->>'price')::double) FROM events WHERE message_id < '8'";
     assert_eq!(value(&engine, sum).await, json!(19.5));
-    assert_eq!(value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' = 'free'").await, json!(1));
+    assert_eq!(
+        value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' = 'free'").await,
+        json!(1)
+    );
     let over = "SELECT count(*) FROM events WHERE (properties->>'price')::double > 10 AND message_id < '8'";
     assert_eq!(value(&engine, over).await, json!(1));
     value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' > 10").await;
@@ -40,13 +44,25 @@ async fn properties_are_read_with_operators_and_casts() {
     let nested = "SELECT properties->'n'->'a' AS a, json_get_int(properties, 'price') AS price,
         json_length(properties) AS length, json_object_keys(properties) AS keys
         FROM events ORDER BY log_offset LIMIT 1";
-    assert_eq!(rows(&engine, nested).await, [json!({"a": [1, "two"], "price": null, "length": 3, "keys": ["price", "n", "t"]})]);
+    assert_eq!(
+        rows(&engine, nested).await,
+        [json!({"a": [1, "two"], "price": null, "length": 3, "keys": ["price", "n", "t"]})]
+    );
     for function in ["json_length", "json_object_keys"] {
         rows(&engine, &format!("SELECT {function}(properties) FROM events")).await;
     }
-    for function in ["json_get", "json_get_str", "json_get_float", "json_get_int", "json_get_bool", "json_get_json",
-        "json_get_array", "json_as_text", "json_contains", "json_length"]
-    {
+    for function in [
+        "json_get",
+        "json_get_str",
+        "json_get_float",
+        "json_get_int",
+        "json_get_bool",
+        "json_get_json",
+        "json_get_array",
+        "json_as_text",
+        "json_contains",
+        "json_length",
+    ] {
         rows(&engine, &format!("SELECT {function}(properties, 'price') FROM events")).await;
     }
 }
@@ -115,7 +131,8 @@ async fn a_query_that_takes_too_long_is_ended() {
 #[tokio::test]
 async fn a_query_that_needs_too_much_memory_is_ended() {
     let lake = Lake::new().await;
-    let config = EngineConfig { memory_bytes_max: 200_000, spill_bytes_max: 1_000, ..EngineConfig::default() };
+    let config =
+        EngineConfig { memory_bytes_max: 200_000, spill_bytes_max: 1_000, ..EngineConfig::default() };
     let engine = lake.engine_with(config);
     let sql = "SELECT array_agg(repeat('x', 1000) || value) FROM generate_series(1, 1000000)";
     assert_eq!(error(&engine, sql).await, SqlError::TooMuchMemory { bytes: 200_000 });
@@ -151,4 +168,36 @@ async fn a_query_sees_what_was_acknowledged_before_it_began_and_nothing_twice() 
         assert_eq!(rows(&engine, sql).await, [json!({"n": n, "ids": n, "offsets": n})]);
         assert_eq!(value(&engine, "SELECT count(*) FROM receipts").await, json!(round + 1));
     }
+}
+
+#[tokio::test]
+async fn columns_of_the_same_name_in_a_join_are_not_mixed_up() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    let event = |id, user: &'static str, anonymous: &'static str| Event {
+        user_id: (!user.is_empty()).then(|| user.into()),
+        anonymous_id: Some(anonymous.into()),
+        ..Event::new(Kind::Track, id)
+    };
+    lake.append(&[
+        event("1", "", "a1"),
+        event("2", "u1", "a1"),
+        event("3", "u2", "a2"),
+        event("4", "", "a3"),
+    ])
+    .await;
+    lake.log.flush().await.unwrap();
+    let either = "SELECT a.message_id FROM events a
+        LEFT JOIN (SELECT anonymous_id, min(user_id) AS user_id FROM events WHERE user_id IS NOT NULL GROUP BY 1) b
+        ON a.anonymous_id = CASE WHEN a.type = 'track' THEN b.anonymous_id END
+        WHERE coalesce(a.user_id, b.user_id) IS NOT NULL ORDER BY 1";
+    assert_eq!(rows(&engine, either).await.len(), 3);
+    let anti = "SELECT a.message_id, a.user_id FROM events a
+        LEFT JOIN events b ON a.anonymous_id = lower(b.anonymous_id) AND b.user_id IS NOT NULL
+        WHERE b.user_id IS NULL";
+    assert_eq!(rows(&engine, anti).await, [json!({"message_id": "4", "user_id": null})]);
+    let top =
+        "SELECT a.message_id FROM events a JOIN events b ON upper(a.anonymous_id) = upper(b.anonymous_id)
+        ORDER BY b.message_id DESC, a.message_id LIMIT 2";
+    assert_eq!(rows(&engine, top).await, [json!({"message_id": "4"}), json!({"message_id": "3"})]);
 }
