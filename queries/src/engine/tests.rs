@@ -201,3 +201,23 @@ async fn columns_of_the_same_name_in_a_join_are_not_mixed_up() {
         ORDER BY b.message_id DESC, a.message_id LIMIT 2";
     assert_eq!(rows(&engine, top).await, [json!({"message_id": "4"}), json!({"message_id": "3"})]);
 }
+
+#[tokio::test]
+async fn an_error_behind_the_first_rows_reaches_a_slow_reader() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    let sql = "SELECT cast(CASE WHEN value = 90000 THEN 'x' ELSE '1' END AS bigint) AS n
+        FROM generate_series(1, 100000)";
+    let mut answer = engine.query(sql).await.unwrap();
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = answer.next().await {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        outcomes.push(outcome.map(|batch| batch.num_rows()));
+    }
+    let last = outcomes.pop().unwrap();
+    assert!(matches!(last, Err(SqlError::Invalid { .. })), "{last:?}");
+    assert!(!outcomes.is_empty() && outcomes.iter().all(Result::is_ok));
+    assert!(!answer.truncated());
+}
