@@ -23,9 +23,11 @@ pub(crate) async fn run(args: SourceArgs) -> anyhow::Result<()> {
     let settings = flags.settings()?;
     let control = open(&settings).await?;
     match change {
-        Change::Add { name, kind, test } => add(&control, &settings, name, kind, test).await,
-        Change::Enabled { name, enabled } => set_enabled(&control, &settings, &name, enabled).await,
+        Change::Add { name, kind, test } => add(&control, &settings, name, kind, test).await?,
+        Change::Enabled { name, enabled } => set_enabled(&control, &settings, &name, enabled).await?,
     }
+    control.close().await;
+    Ok(())
 }
 
 enum Change {
