@@ -1,6 +1,6 @@
 //! The HTTP server: ingest, the management API, and what machines ask for.
 
-mod health;
+mod machines;
 
 use crate::settings::Settings;
 use actix_web::dev::Server;
@@ -51,7 +51,7 @@ pub(super) fn bind(
         App::new().configure(move |config| {
             let () = rooms.ingest;
             console::configure(config, rooms.console);
-            health::configure(config, rooms.log, rooms.metrics);
+            machines::configure(config, rooms.log, rooms.metrics);
         })
     })
     .workers(workers)

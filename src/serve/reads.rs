@@ -1,7 +1,7 @@
 //! The console's reads, answered by the room of queries.
 
 use crate::settings::Settings;
-use console::{Account, AccountsOf, Format, Occurrence, ReadError, Reads, Rows};
+use console::{Account, AccountsOf, Format, Life, ReadError, Reads, Rows};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pipeline::log::Log;
@@ -20,7 +20,7 @@ impl Reads for LogReads {
         async { Err(ReadError::Failed("not available in this build".into())) }.boxed()
     }
 
-    fn events(&self, _: String) -> BoxFuture<'static, Result<Vec<Occurrence>, ReadError>> {
+    fn event(&self, _: String) -> BoxFuture<'static, Result<Life, ReadError>> {
         async { Err(ReadError::Failed("not available in this build".into())) }.boxed()
     }
 
