@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod errors;

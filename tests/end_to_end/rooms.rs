@@ -62,25 +62,22 @@ fn every_dependency_is_declared_once_for_the_workspace() {
 fn no_vendor_is_named_in_the_pipelines_code() {
     let vendors = vendors();
     assert!(!vendors.is_empty(), "there is at least one vendor");
-    for file in rust_files(&project().join("pipeline/src")) {
+    let pipeline = project().join("pipeline/src");
+    for file in rust_files(&pipeline) {
         // The facts of a vendor are data and bear its name.
         if file.components().any(|part| part.as_os_str() == "vendors") {
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        for (number, line) in code.enumerate() {
-            let line = line.to_lowercase();
-            let named = vendors
-                .iter()
-                .find(|vendor| line.split(|c: char| !c.is_alphanumeric()).any(|w| w == *vendor));
-            assert!(
-                named.is_none(),
-                "{} names `{}` near line {}",
-                file.display(),
-                named.unwrap(),
-                number + 1
-            );
+        // A WAL consists of segments.
+        let is_wal =
+            |vendor: &str| vendor == "segment" && file.starts_with(project().join("pipeline/src/log"));
+        let vendors: Vec<_> = vendors.iter().filter(|vendor| !(is_log && *vendor == "segment")).collect();
+        for line in code.map(str::to_lowercase) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric());
+            let named = words.find(|word| vendors.iter().any(|vendor| vendor == word));
+            assert!(named.is_none(), "{} names a vendor: {line}", file.display());
         }
     }
 }
