@@ -26,7 +26,7 @@ const FORWARDING_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// How many events the company makes
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=900_000))]
     events: u32,
     /// Another seed tells another story
     #[arg(long, default_value_t = 1)]
