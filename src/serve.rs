@@ -1,0 +1,106 @@
+//! `flowstate serve`: opens the rooms, listens, and closes them in the reverse order.
+
+mod announce;
+mod first_start;
+mod forward;
+mod http;
+mod reads;
+mod stop;
+mod tls;
+
+pub(crate) use announce::Announcement;
+
+use crate::cli::ServeArgs;
+use crate::settings::Settings;
+use actix_web::web::Data;
+use anyhow::Context;
+use console::Console;
+use pipeline::Clock;
+use pipeline::control::sqlite::Sqlite;
+use pipeline::control::{Control, Keys, Secret};
+use pipeline::log::{Log, LogConfig};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let settings = args.flags.settings()?;
+    crate::telemetry::start(&settings);
+    serve(settings).await
+}
+
+/// Serves until it is asked to end.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    // Everything that can be wrong with the settings comes first, before anything is made.
+    let tls = tls::config(&settings)?;
+    let sink = forward::sink(&settings)?;
+    let stop = stop::Stop::listen()?;
+    make_data_directory(&settings.data)?;
+
+    let clock = Clock::system();
+    let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
+    let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
+    let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
+    let made = first_start::ensure_keys(&*control, &settings, &clock).await?;
+    let keys = Keys::load(Arc::clone(&control)).await?;
+    let following = tokio::spawn(Arc::clone(&keys).follow());
+
+    let process_key = Secret::api_key()?;
+    let reads = Arc::new(reads::LogReads::new(&log, &settings)?);
+    let rooms = http::Rooms {
+        ingest: ingest_room(&log, &keys, &settings, &clock),
+        console: Data::new(Console::new(
+            Arc::clone(&control),
+            Arc::clone(&keys),
+            reads,
+            clock.clone(),
+            Some(process_key.hash()),
+        )),
+        log: Data::from(Arc::clone(&log)),
+        metrics: Data::new(http::metrics_recorder()?),
+    };
+    let server = http::bind(&settings, rooms, tls)?;
+    let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
+    let announced = announce::write(&settings.data, &server.local_url, process_key.reveal())?;
+    made.show(&server.url);
+    eprintln!("listening on {}", server.url);
+
+    let ended = stop.wait(server.running).await;
+
+    // Nothing new comes in from here on; what was accepted is committed before the end.
+    if let Some(forwarding) = forwarding {
+        forwarding.stop().await;
+    }
+    following.abort();
+    log.close().await.context("the log was not committed; its events are safe and are at the next start")?;
+    sqlite.close().await;
+    announced.remove();
+    ended
+}
+
+/// Makes the data directory so that only its owner can read it.
+pub(crate) fn make_data_directory(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("the data directory `{}` cannot be made", path.display()))
+}
+
+/// How the settings want the log.
+pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
+    const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+    Ok(LogConfig {
+        dir: settings.data.clone(),
+        store: settings.store_url()?,
+        wal_bytes_max: settings.wal_bytes_max,
+        segment_bytes: (settings.wal_bytes_max / 8).min(SEGMENT_BYTES_MAX),
+        commit_age: settings.commit_age,
+        commit_bytes: settings.commit_bytes,
+        dedup_window: std::time::Duration::from_secs(settings.dedup_window_h * 3600),
+        dedup_memory_bytes_max: usize::try_from(settings.dedup_memory_bytes_max)?,
+    })
+}
+
+// Stands in until the room of ingest has landed.
+fn ingest_room(_: &Arc<Log>, _: &Arc<Keys>, _: &Settings, _: &Clock) {}
