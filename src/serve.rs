@@ -4,13 +4,13 @@ mod announce;
 mod first_start;
 mod forward;
 mod http;
-mod reads;
 mod stop;
 mod tls;
 
 pub(crate) use announce::Announcement;
 
 use crate::cli::ServeArgs;
+use crate::reads::{self, EngineReads};
 use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
@@ -32,11 +32,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     // Everything that can be wrong with the settings comes first, before anything is made.
     let tls = tls::config(&settings)?;
-    let sink = forward::sink(&settings)?;
+    let clock = Clock::system();
+    let sink = forward::sink(&settings, &clock)?;
     let stop = stop::Stop::listen()?;
     make_data_directory(&settings.data)?;
 
-    let clock = Clock::system();
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
     let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
     let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
@@ -45,7 +45,8 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
     let process_key = Secret::api_key()?;
-    let reads = Arc::new(reads::LogReads::new(&log, &settings)?);
+    let read_from = Arc::clone(&log);
+    let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
     let rooms = http::Rooms {
         ingest: ingest_room(&log, &keys, &settings, &clock),
         console: Data::new(Console::new(
