@@ -90,7 +90,7 @@ pub struct Engine {
 
 /// What turns a statement into rows; the same for all queries.
 #[derive(Clone)]
-struct Planner {
+pub(crate) struct Planner {
     state: SessionState,
     stats: Arc<StatsCache>,
     schema_of: fn(TableKind) -> SchemaRef,
