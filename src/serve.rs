@@ -4,13 +4,13 @@ mod announce;
 mod first_start;
 mod forward;
 mod http;
-mod reads;
 mod stop;
 mod tls;
 
 pub(crate) use announce::Announcement;
 
 use crate::cli::ServeArgs;
+use crate::reads::{self, EngineReads};
 use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
@@ -30,22 +30,24 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
 /// Serves until it is asked to end.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
-    // Everything that can be wrong with the settings comes first, before anything is made.
+    // Whatever can be wrong with the settings comes first, before anything is made.
     let tls = tls::config(&settings)?;
-    let sink = forward::sink(&settings)?;
+    let clock = Clock::system();
+    let sink = forward::sink(&settings, &clock)?;
     let stop = stop::Stop::listen()?;
+    let listening = http::listen(&settings, tls)?;
     make_data_directory(&settings.data)?;
 
-    let clock = Clock::system();
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
     let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
     let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
-    let made = first_start::ensure_keys(&*control, &settings, &clock).await?;
+    first_start::ensure_keys(&*control, &settings, &clock).await?.show(&listening.url);
     let keys = Keys::load(Arc::clone(&control)).await?;
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
     let process_key = Secret::api_key()?;
-    let reads = Arc::new(reads::LogReads::new(&log, &settings)?);
+    let read_from = Arc::clone(&log);
+    let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
     let rooms = http::Rooms {
         ingest: ingest_room(&log, &keys, &settings, &clock),
         console: Data::new(Console::new(
@@ -58,22 +60,22 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         log: Data::from(Arc::clone(&log)),
         metrics: Data::new(http::metrics_recorder()?),
     };
-    let server = http::bind(&settings, rooms, tls)?;
     let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
-    let announced = announce::write(&settings.data, &server.local_url, process_key.reveal())?;
-    made.show(&server.url);
-    eprintln!("listening on {}", server.url);
-
-    let ended = stop.wait(server.running).await;
+    let announced = announce::write(&settings.data, &listening.local_url, process_key.reveal())?;
+    let url = listening.url.clone();
+    let server = http::serve(listening, rooms)?;
+    eprintln!("listening on {url}");
+    let ended = stop.wait(server).await;
 
     // Nothing new comes in from here on; what was accepted is committed before the end.
     if let Some(forwarding) = forwarding {
         forwarding.stop().await;
     }
     following.abort();
-    log.close().await.context("the log was not committed; its events are safe and are at the next start")?;
+    let closed = log.close().await;
     sqlite.close().await;
     announced.remove();
+    closed.context("the last events were not committed; they are safe, and the next start commits them")?;
     ended
 }
 

@@ -33,10 +33,8 @@ async fn ask(
     args: &SqlArgs,
     timeout: Duration,
 ) -> anyhow::Result<Option<reqwest::Response>> {
-    let client = pipeline::egress::client()?;
-    let request = client
-        .post(format!("{}/api/v1/sql", server.url))
-        .bearer_auth(&server.api_key)
+    let request = server
+        .request(reqwest::Method::POST, "/api/v1/sql")?
         .timeout(timeout)
         .json(&json!({ "sql": args.query, "format": args.format.as_str() }));
     match request.send().await {

@@ -142,6 +142,18 @@ pub struct TableView {
     fresh: Arc<dyn Fresh>,
 }
 
+impl TableView {
+    /// A view of `table` with the rows of its kind in `fresh`.
+    pub fn new(table: Arc<TableSnapshot>, fresh: Arc<dyn Fresh>) -> Self {
+        Self { table, fresh }
+    }
+
+    /// The rows that wait for their commit.
+    pub fn fresh(&self) -> &Arc<dyn Fresh> {
+        &self.fresh
+    }
+}
+
 /// Rows that wait for their commit.
 pub trait Fresh: Send + Sync {
     /// The rows of this table in offset order, with the table's schema.

@@ -62,7 +62,7 @@ const WRONG: &[(&str, &str)] = &[
     ("trusted_proxies", "10.0.0.0/33"),
     ("forward_to", "https://api.segment.io"),
     ("commit_age_s", "0"),
-    ("commit_bytes", "64MB"),
+    ("commit_bytes", "64 apples"),
     ("wal_bytes_max", "99999999999TiB"),
     ("dedup_window_h", "-1"),
     ("dedup_memory_bytes_max", "1KiB"),

@@ -66,12 +66,16 @@ pub(super) fn seconds(text: &str, allowed: RangeInclusive<f64>) -> Option<Durati
     text.parse().ok().filter(|seconds| allowed.contains(seconds)).map(Duration::from_secs_f64)
 }
 
-/// Bytes: a whole number, alone or with KiB, MiB, GiB or TiB behind it.
+/// Bytes: a whole number, alone or with a unit behind it: KiB to TiB, or kB to TB.
 pub(super) fn bytes(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim_start() {
         "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,

@@ -6,7 +6,9 @@
 
 mod append;
 mod checkpoint;
+mod clean;
 mod commit;
+mod compact;
 mod encode;
 mod open;
 mod replay;
@@ -14,6 +16,8 @@ mod schema;
 mod statistics;
 
 pub use append::TableAppend;
+pub use clean::{Cleaned, Retention};
+pub use compact::{Compacted, CompactionPolicy};
 
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element};

@@ -49,12 +49,6 @@ impl DurableLocal {
         Ok(Self::at(root))
     }
 
-    /// Opens the store in a directory that exists.
-    pub(super) fn open_existing(root: PathBuf) -> std::io::Result<Self> {
-        fs::read_dir(&root)?;
-        Ok(Self::at(root))
-    }
-
     fn at(root: PathBuf) -> Self {
         let durable = Mutex::new(HashSet::from([root.clone()]));
         let disk = Arc::new(Disk { root, durable, failed: AtomicBool::new(false) });

@@ -59,6 +59,14 @@ impl Encoder {
             let what = format!("rows of `{}` are out of order", self.kind.name());
             return Err(LogError::store(what, format!("offset {first} follows offset {before}")));
         }
+        let in_order = batch
+            .column_by_name("log_offset")
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .is_some_and(|column| column.values().is_sorted_by(|a, b| a < b));
+        if !in_order {
+            let what = format!("rows of `{}` are out of order", self.kind.name());
+            return Err(LogError::store(what, format!("between the offsets {first} and {last}")));
+        }
         let columns: Vec<usize> = (0..self.kind.file_schema().fields().len()).collect();
         let batch = batch.project(&columns).map_err(|error| failed(self.kind, error))?;
         self.writer.write(&batch).map_err(|error| failed(self.kind, error))?;

@@ -10,9 +10,11 @@ use arc_swap::ArcSwap;
 use deltalake_core::logstore::{StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
+use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -125,6 +127,36 @@ impl Location {
         Ok(())
     }
 
+    /// Nothing may be lost that came through another partition, as our WAL does not hold it.
+    async fn check_partitions(
+        &self,
+        state: &State,
+        commit: &Path,
+        reason: &str,
+        wal: Option<&WalCover>,
+    ) -> Result<(), LogError> {
+        let known: HashSet<&str> = state
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .chain(state.tombstones.iter().map(|tombstone| tombstone.path.as_str()))
+            .collect();
+        let ours = wal.map(|wal| format!("part-{}-", wal.partition)).unwrap_or_default();
+        let mut objects = self.objects.list(None);
+        while let Some(object) = objects.try_next().await.map_err(|error| replay::unreadable(self, error))? {
+            let (path, name) = (object.location.as_ref(), object.location.filename().unwrap_or(""));
+            if name.ends_with(".parquet")
+                && !path.starts_with('_')
+                && !name.starts_with(&ours)
+                && !known.contains(path)
+            {
+                let reason = format!("{reason}, and file `{path}` may have been part of it");
+                return Err(replay::damage(self, commit, &reason));
+            }
+        }
+        Ok(())
+    }
+
     async fn set_aside(
         &self,
         state: &State,
@@ -141,6 +173,7 @@ impl Location {
             let reason = format!("{reason}, and the write-ahead log does not hold what it held");
             return Err(replay::damage(self, path, &reason));
         }
+        self.check_partitions(state, path, reason, wal).await?;
         // The commit may have been a compaction, whose inputs were taken away since.
         for file in state.files.iter() {
             let path = Path::from(file.path.as_str());

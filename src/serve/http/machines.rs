@@ -29,3 +29,9 @@ async fn ready(_: Data<Log>) -> HttpResponse {
 async fn metrics_text(metrics: Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
+
+/// Whatever no room answers.
+pub(super) async fn unknown_path() -> HttpResponse {
+    let message = "there is no such path; /api/v1/openapi.json lists those of the management API";
+    HttpResponse::NotFound().json(json!({ "success": false, "code": "unknown_path", "message": message }))
+}
