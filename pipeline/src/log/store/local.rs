@@ -48,9 +48,13 @@ impl DurableLocal {
             File::open(parent)?.sync_all()?;
             dir = parent;
         }
+        Ok(Self::at(root))
+    }
+
+    fn at(root: PathBuf) -> Self {
         let durable = Mutex::new(HashSet::from([root.clone()]));
         let disk = Arc::new(Disk { root, durable, failed: AtomicBool::new(false) });
-        Ok(Self { inner: LocalFileSystem::new(), disk })
+        Self { inner: LocalFileSystem::new(), disk }
     }
 
     /// Makes the entries of a directory below the root durable.

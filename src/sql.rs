@@ -1,0 +1,63 @@
+//! `flowstate sql`: asks the running server, or reads the data directory itself.
+
+use crate::cli::SqlArgs;
+use crate::output::print;
+use crate::serve::Announcement;
+use anyhow::{Context, bail};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a server may take beyond the query's own limit.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
+    let settings = args.flags.settings()?;
+    crate::telemetry::start(&settings);
+    if let Some(server) = Announcement::read(&settings.data)? {
+        let timeout = Duration::from_secs(settings.sql_timeout_s) + GRACE;
+        match ask(&server, &args, timeout).await? {
+            Some(answer) => {
+                eprintln!("asked the server at {}", server.url);
+                return print_answer(answer).await;
+            }
+            None => eprintln!("the server of process {} at {} does not answer", server.pid, server.url),
+        }
+    }
+    bail!("no server runs on `{}`, and this build cannot read it by itself", settings.data.display())
+}
+
+/// Sends the query; `None` when no server listens there any more.
+async fn ask(
+    server: &Announcement,
+    args: &SqlArgs,
+    timeout: Duration,
+) -> anyhow::Result<Option<reqwest::Response>> {
+    let request = server
+        .request(reqwest::Method::POST, "/api/v1/sql")?
+        .timeout(timeout)
+        .json(&json!({ "sql": args.query, "format": args.format.as_str() }));
+    match request.send().await {
+        // Another program may have taken the port of a server that crashed; it does not know the key.
+        Ok(answer) if matches!(answer.status().as_u16(), 401 | 404) => Ok(None),
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_connect() => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("the server at {} failed to answer", server.url)),
+    }
+}
+
+async fn print_answer(answer: reqwest::Response) -> anyhow::Result<()> {
+    if !answer.status().is_success() {
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap_or_default();
+        match body["message"].as_str() {
+            Some(message) => bail!("{message}"),
+            None => bail!("the server answered with status {status}"),
+        }
+    }
+    let mut rows = answer.bytes_stream();
+    while let Some(piece) = rows.next().await {
+        print(piece.context("the answer broke off; the server's log says why")?)?;
+    }
+    Ok(())
+}
