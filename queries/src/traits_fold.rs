@@ -163,3 +163,6 @@ fn text(array: &ArrayRef) -> Result<&StringArray> {
 fn to_json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| exec_datafusion_err!("traits cannot be written as JSON: {error}"))
 }
+
+#[cfg(test)]
+mod tests;
