@@ -275,7 +275,8 @@ impl Thread {
             Err(WalError::Full { reason }) => {
                 // Nothing was written, so these offsets are free again.
                 self.next = first;
-                let full = || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
+                let full =
+                    || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
                 answer_all(group, full);
             }
             Err(error) => {

@@ -32,7 +32,10 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     };
     let (wal, recovered) = blocking(move || Wal::open(RealFs, wal_config)).await?;
     if let Some(torn) = &recovered.torn {
-        tracing::warn!(?torn, "an unfinished write at the end of the WAL was cut; it had not been acknowledged");
+        tracing::warn!(
+            ?torn,
+            "an unfinished write at the end of the WAL was cut; it had not been acknowledged"
+        );
     }
     let partition = recovered.partition.clone();
 
@@ -48,8 +51,11 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     check_joined(&partition, recovered.first_offset, recovered.end, bounds)?;
 
     let reader = wal.reader();
-    let dedup_config = DedupConfig::new(config.dir.join("dedup"), config.dedup_window, config.dedup_memory_bytes_max);
-    let dedup = rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config).await?;
+    let dedup_config =
+        DedupConfig::new(config.dir.join("dedup"), config.dedup_window, config.dedup_memory_bytes_max);
+    let dedup =
+        rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config)
+            .await?;
 
     let tail = Arc::new(Tail::new(committed, recovered.end, 4 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());

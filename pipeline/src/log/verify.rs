@@ -64,8 +64,12 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     for kind in TableKind::ALL {
         match Table::read(&store, kind).await {
             Ok(Some(table)) => tables.push(Arc::new(table)),
-            Ok(None) => report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()]),
-            Err(LogError::Damaged(fault)) => report.add(&format!("table {}", kind.name()), String::new(), vec![fault]),
+            Ok(None) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()])
+            }
+            Err(LogError::Damaged(fault)) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec![fault])
+            }
             Err(error) => return Err(error),
         }
     }
@@ -82,7 +86,10 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     if let Some((partition, first, end)) = wal {
         let bounds = super::published::bounds(&tables, &partition);
         let fault = super::recovery::check_joined(&partition, first, end, bounds).err();
-        let detail = format!("offsets {first} to {end} in the WAL, tables up to {}", bounds[TableKind::Receipts.index()]);
+        let detail = format!(
+            "offsets {first} to {end} in the WAL, tables up to {}",
+            bounds[TableKind::Receipts.index()]
+        );
         report.add("WAL joins the tables", detail, fault.iter().map(ToString::to_string).collect());
     }
     Ok(report)
@@ -140,7 +147,10 @@ fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
             }
             let outcomes = frame.records + frame.duplicates.len() as u64;
             if frame.received != outcomes {
-                faults.push(format!("offset {}: {} items received, {outcomes} accounted for", frame.offset, frame.received));
+                faults.push(format!(
+                    "offset {}: {} items received, {outcomes} accounted for",
+                    frame.offset, frame.received
+                ));
             }
             if let Some(error) = frame.records().find_map(Result::err) {
                 faults.push(format!("offset {}: {error}", frame.offset));
@@ -166,7 +176,9 @@ async fn check_files(table: &TableSnapshot, report: &mut Report) -> Result<(), L
         let location = Path::from(file.path.as_str());
         match table.store.head(&location).await {
             Ok(found) if found.size == file.bytes => {}
-            Ok(found) => faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes)),
+            Ok(found) => {
+                faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes))
+            }
             Err(object_store::Error::NotFound { .. }) => faults.push(format!("`{}` is missing", file.path)),
             Err(error) => return Err(LogError::store(format!("`{}` cannot be looked up", file.path), error)),
         }
@@ -225,9 +237,15 @@ impl<'a> Rowwise<'a> {
             }
             let Some(file) = self.files.pop_front() else { return Ok(None) };
             let columns: &[&str] = match self.table.kind {
-                TableKind::Receipts => {
-                    &["log_offset", "received_at", "received", "accepted", "duplicate", "rejected", "duplicates"]
-                }
+                TableKind::Receipts => &[
+                    "log_offset",
+                    "received_at",
+                    "received",
+                    "accepted",
+                    "duplicate",
+                    "rejected",
+                    "duplicates",
+                ],
                 _ => &["log_offset", "received_at"],
             };
             self.open = Some(Rows::open(self.table, file, columns, 0).await?);
@@ -237,7 +255,8 @@ impl<'a> Rowwise<'a> {
 
 fn row(kind: TableKind, batch: &RecordBatch, at: usize) -> Option<Row> {
     let integer = |name| Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(at));
-    let received_at = batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?.value(at);
+    let received_at =
+        batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?.value(at);
     let receipt = match kind {
         TableKind::Receipts => {
             let duplicates = batch.column_by_name("duplicates")?.as_list_opt::<i32>()?;
