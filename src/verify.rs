@@ -45,7 +45,8 @@ mod tests {
             detail: format!("{name} it is"),
             faults: faults.iter().map(ToString::to_string).collect(),
         };
-        let report = Report { checks: vec![check("WAL", &[]), check("table events", &["a file is missing"])] };
+        let report =
+            Report { checks: vec![check("WAL", &[]), check("table events", &["a file is missing"])] };
         assert_eq!(
             text(&report),
             "ok       WAL           WAL it is\n\
