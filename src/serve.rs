@@ -15,6 +15,7 @@ use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
 use console::Console;
+use ingest::Ingest;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Keys, Secret};
@@ -34,6 +35,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let tls = tls::config(&settings)?;
     let clock = Clock::system();
     let sink = forward::sink(&settings, &clock)?;
+    let tracking = ingest_config(&settings)?;
     let stop = stop::Stop::listen()?;
     let listening = http::listen(&settings, tls)?;
     make_data_directory(&settings.data)?;
@@ -49,7 +51,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let read_from = Arc::clone(&log);
     let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
     let rooms = http::Rooms {
-        ingest: ingest_room(&log, &keys, &settings, &clock),
+        ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
         console: Data::new(Console::new(
             Arc::clone(&control),
             Arc::clone(&keys),
@@ -104,5 +106,18 @@ pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
     })
 }
 
-// Stands in until the room of ingest has landed.
-fn ingest_room(_: &Arc<Log>, _: &Arc<Keys>, _: &Settings, _: &Clock) {}
+fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
+    let request_bytes_max = usize::try_from(settings.request_bytes_max)?;
+    let defaults = ingest::Config::default();
+    let config = ingest::Config {
+        request_bytes_max,
+        event_bytes_max: usize::try_from(settings.event_bytes_max)?,
+        batch_events_max: usize::try_from(settings.batch_events_max)?,
+        bodies_bytes_max: defaults.bodies_bytes_max.max(4 * request_bytes_max),
+        body_timeout: settings.body_timeout,
+        rejected_bytes_per_hour: settings.rejected_bytes_per_hour,
+        trusted_proxies: settings.trusted_proxies.clone(),
+    };
+    config.check()?;
+    Ok(config)
+}

@@ -1,8 +1,9 @@
 //! `flowstate sql`: asks the running server, or reads the data directory itself.
 
-use crate::cli::SqlArgs;
+use crate::cli::{Format, SqlArgs};
 use crate::output::print;
 use crate::serve::Announcement;
+use crate::settings::Settings;
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -24,7 +25,25 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
             None => eprintln!("the server of process {} at {} does not answer", server.pid, server.url),
         }
     }
-    bail!("no server runs on `{}`, and this build cannot read it by itself", settings.data.display())
+    eprintln!("no server runs here: reading `{}` itself", settings.data.display());
+    read(&settings, &args).await
+}
+
+/// Reads the tables, and the WAL's rows too, as no server holds it.
+async fn read(settings: &Settings, args: &SqlArgs) -> anyhow::Result<()> {
+    let snapshot = pipeline::log::read_only(&crate::serve::log_config(settings)?).await?;
+    let engine = crate::reads::engine(move || snapshot.clone(), settings)?;
+    let answer = engine.query(&args.query).await?;
+    let format = match args.format {
+        Format::Table => console::Format::Table,
+        Format::Json => console::Format::Json,
+        Format::Csv => console::Format::Csv,
+    };
+    let mut rows = crate::reads::rows(answer, format);
+    while let Some(piece) = rows.next().await {
+        print(piece?)?;
+    }
+    Ok(())
 }
 
 /// Sends the query; `None` when no server listens there any more.

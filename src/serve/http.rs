@@ -8,6 +8,7 @@ use actix_web::web::{Data, ServiceConfig, route};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use console::Console;
+use ingest::Ingest;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use pipeline::log::Log;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,7 +29,7 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// What the server serves.
 #[derive(Clone)]
 pub(super) struct Rooms {
-    pub(super) ingest: (),
+    pub(super) ingest: Data<Ingest>,
     pub(super) console: Data<Console>,
     pub(super) log: Data<Log>,
     pub(super) metrics: Data<PrometheusHandle>,
@@ -72,11 +73,11 @@ pub(super) fn serve(listening: Listening, rooms: Rooms) -> anyhow::Result<Server
     let server = HttpServer::new(move || {
         let rooms = rooms.clone();
         let rooms = move |config: &mut ServiceConfig| {
-            let () = rooms.ingest;
+            ingest::configure(config, rooms.ingest);
             console::configure(config, rooms.console);
             machines::configure(config, rooms.log, rooms.metrics);
         };
-        App::new().configure(rooms).default_service(route().to(machines::unknown_path))
+        App::new().configure(rooms).default_service(route().to(ingest::unknown_path))
     })
     .workers(workers)
     .keep_alive(KEEP_ALIVE)

@@ -1,6 +1,5 @@
 //! How the text of a setting becomes its value.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,15 +42,6 @@ impl std::fmt::Debug for Private {
     }
 }
 
-/// An address, or all addresses that share its first bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// The address.
-    pub(crate) address: IpAddr,
-    /// How many of its first bits count.
-    pub(crate) bits: u8,
-}
-
 pub(super) fn put<T>(place: &mut T, value: Option<T>) -> Taken {
     *place = value.ok_or(Refused::NotAllowed)?;
     Ok(())
@@ -89,19 +79,8 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-pub(super) fn networks(text: &str) -> Option<Vec<Network>> {
-    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(network).collect()
-}
-
-fn network(text: &str) -> Option<Network> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-    (bits <= most).then_some(Network { address, bits })
+pub(super) fn networks(text: &str) -> Option<Vec<ingest::Network>> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(|one| one.parse().ok()).collect()
 }
 
 pub(super) fn private(text: &str) -> Option<Private> {

@@ -79,6 +79,16 @@ impl Store {
             .map_err(|error| LogError::store(format!("directory `{dir}` cannot be made durable"), error))
     }
 
+    /// Takes away what broken-off writes left below a directory before the given time, in
+    /// milliseconds; object stores have a rule for that.
+    pub(crate) async fn sweep(&self, dir: &str, before_ms: i64) -> Result<(), LogError> {
+        let Some(local) = &self.local else { return Ok(()) };
+        local
+            .sweep(dir.to_owned(), before_ms)
+            .await
+            .map_err(|error| LogError::store(format!("directory `{dir}` cannot be swept"), error))
+    }
+
     async fn probe(&self) -> Result<(), LogError> {
         let failed = |error: object_store::Error| {
             LogError::store(format!("store `{}` cannot be written", self.root), error)

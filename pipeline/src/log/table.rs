@@ -31,7 +31,7 @@ use object_store::ObjectStore;
 use replay::State;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 /// The tables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +112,9 @@ pub struct Table {
     maintenance: tokio::sync::Mutex<()>,
     /// The version of the newest checkpoint we know of.
     checkpointed: AtomicU64,
+    /// When the state was last known to be the newest.
+    at_tip: AtomicI64,
+    has_set_aside: bool,
 }
 
 /// Where a table lies.

@@ -20,18 +20,17 @@ async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-/// Whether the log can take appends.
-async fn ready(_: Data<Log>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ready" }))
+/// Whether the log takes appends.
+async fn ready(log: Data<Log>) -> HttpResponse {
+    match log.status().failed {
+        None => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Some(reason) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "failed", "message": reason }))
+        }
+    }
 }
 
 /// All metrics in the text format of Prometheus, version 0.0.4.
 async fn metrics_text(metrics: Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
-}
-
-/// Whatever no room answers.
-pub(super) async fn unknown_path() -> HttpResponse {
-    let message = "there is no such path; /api/v1/openapi.json lists those of the management API";
-    HttpResponse::NotFound().json(json!({ "success": false, "code": "unknown_path", "message": message }))
 }

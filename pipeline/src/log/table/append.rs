@@ -151,9 +151,8 @@ impl Location {
     ) -> Result<Add, LogError> {
         let date =
             date_text(date).ok_or_else(|| LogError::store("a day is out of range", format!("{date}")))?;
-        let (first, last) = encoded.offsets;
-        let id = uuid::Uuid::now_v7().simple();
-        let path = format!("{RECEIVED_DATE}={date}/part-{partition}-{first}-{last}-{id}.parquet");
+        let name = file_name(partition, encoded.offsets);
+        let path = format!("{RECEIVED_DATE}={date}/{name}");
         let size = encoded.bytes.len() as i64;
         self.objects.put(&Path::from(path.as_str()), encoded.bytes.into()).await.map_err(|error| {
             LogError::store(format!("file `{}/{path}` cannot be written", self.kind.name()), error)
@@ -168,6 +167,19 @@ impl Location {
             ..Add::default()
         })
     }
+}
+
+fn file_name(partition: &PartitionId, (first, last): (Offset, Offset)) -> String {
+    let id = uuid::Uuid::now_v7().simple();
+    format!("part-{partition}-{first}-{last}-{id}.parquet")
+}
+
+/// The partition, the first and the last offset that the name of a data file tells.
+pub(super) fn name_parts(name: &str) -> Option<(&str, Offset, Offset)> {
+    let mut words = name.strip_prefix("part-")?.rsplitn(4, '-').skip(1);
+    let last = words.next()?.parse().ok()?;
+    let first = words.next()?.parse().ok()?;
+    Some((words.next()?, first, last))
 }
 
 /// A day as Delta writes it; `None` beyond the years that have four digits.

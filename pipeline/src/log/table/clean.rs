@@ -10,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStore as _;
 use object_store::path::Path;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// How long things stay that the table does not need, in microseconds.
@@ -63,7 +64,7 @@ impl Table {
             let state = self.state.lock().await;
             let old = state.tombstones.iter().filter(|tombstone| tombstone.deleted_at_ms <= before_ms);
             let old: HashSet<String> = old.map(|tombstone| tombstone.path.clone()).collect();
-            (old, state.files.clone())
+            (old, Arc::clone(&state.files))
         };
         let active: HashSet<&str> = active.iter().map(|file| file.path.as_str()).collect();
         let gone: Vec<Path> = old
@@ -99,6 +100,7 @@ impl Table {
             .try_collect()
             .await
             .map_err(|error| self.unclean(error))?;
+        self.location.store.sweep(self.kind().name(), before_ms).await?;
         // Looked up after the listing: what was committed meanwhile is known now.
         self.refresh().await?;
         let orphans: Vec<Path> = {
