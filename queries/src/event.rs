@@ -219,3 +219,6 @@ fn file_of(snapshot: &Snapshot, partition: &PartitionId, offset: Offset) -> Opti
     };
     events.table.files.iter().find(holds).map(|file| file.path.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ fn to_json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| exec_datafusion_err!("traits cannot be written as JSON: {error}"))
 }
+
+#[cfg(test)]
+mod tests;
