@@ -120,7 +120,8 @@ impl Table {
         if now.saturating_sub(self.at_tip.load(SeqCst)) < STALE {
             return Ok(());
         }
-        let Some(Replayed { state: newest, damaged: damage, .. }) = replay::replay(&self.location).await? else {
+        let Some(Replayed { state: newest, damaged: damage, .. }) = replay::replay(&self.location).await?
+        else {
             return Err(LogError::Damaged(format!("table `{}` is gone", self.kind().name())));
         };
         if let Some(damage) = damage {
