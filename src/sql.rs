@@ -5,7 +5,8 @@ use crate::output::print;
 use crate::serve::Announcement;
 use crate::settings::Settings;
 use anyhow::{Context, bail};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,11 +40,7 @@ async fn read(settings: &Settings, args: &SqlArgs) -> anyhow::Result<()> {
         Format::Json => console::Format::Json,
         Format::Csv => console::Format::Csv,
     };
-    let mut rows = crate::reads::rows(answer, format);
-    while let Some(piece) = rows.next().await {
-        print(piece?)?;
-    }
-    Ok(())
+    print_all(crate::reads::rows(answer, format)).await
 }
 
 /// Sends the query; `None` when no server listens there any more.
@@ -74,9 +71,21 @@ async fn print_answer(answer: reqwest::Response) -> anyhow::Result<()> {
             None => bail!("the server answered with status {status}"),
         }
     }
-    let mut rows = answer.bytes_stream();
+    let rows = answer.bytes_stream();
+    print_all(rows.map(|piece| piece.context("the answer broke off; the server's log says why"))).await
+}
+
+/// Prints all pieces, and ends the last line, as JSON does not.
+async fn print_all<E: Into<anyhow::Error>>(rows: impl Stream<Item = Result<Bytes, E>>) -> anyhow::Result<()> {
+    let mut rows = std::pin::pin!(rows);
+    let mut last = None;
     while let Some(piece) = rows.next().await {
-        print(piece.context("the answer broke off; the server's log says why")?)?;
+        let piece = piece.map_err(Into::into)?;
+        last = piece.last().copied().or(last);
+        print(piece)?;
+    }
+    if last.is_some_and(|last| last != b'\n') {
+        print("\n")?;
     }
     Ok(())
 }

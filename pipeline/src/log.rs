@@ -143,11 +143,6 @@ pub struct TableView {
 }
 
 impl TableView {
-    /// A view of `table` with the rows of its kind in `fresh`.
-    pub fn new(table: Arc<TableSnapshot>, fresh: Arc<dyn Fresh>) -> Self {
-        Self { table, fresh }
-    }
-
     /// The rows that wait for their commit.
     pub fn fresh(&self) -> &Arc<dyn Fresh> {
         &self.fresh

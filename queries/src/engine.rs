@@ -5,7 +5,6 @@ use crate::json_casts::JsonCasts;
 use crate::table::{LogTable, StatsCache};
 use crate::traits_fold::TraitsFold;
 use crate::{SqlError, statement, views};
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
 use datafusion::common::{DataFusionError, Result as PlanResult};
@@ -93,7 +92,6 @@ pub struct Engine {
 pub(crate) struct Planner {
     state: SessionState,
     stats: Arc<StatsCache>,
-    schema_of: fn(TableKind) -> SchemaRef,
     memory_bytes_max: usize,
 }
 
@@ -103,15 +101,14 @@ impl Engine {
     /// # Errors
     /// [`SqlError::Failed`] when threads or the spill directory cannot be made.
     pub fn new(snapshots: Snapshots, config: EngineConfig) -> Result<Self, SqlError> {
-        Self::open(snapshots, config, TableKind::schema, |_| {})
+        Self::open(snapshots, config, |_| {})
     }
 
-    /// As [`Engine::new`], with given schemas and changed settings.
+    /// As [`Engine::new`], with changed settings.
     pub(crate) fn open(
         snapshots: Snapshots,
         config: EngineConfig,
-        schema_of: fn(TableKind) -> SchemaRef,
-        change: impl FnOnce(&mut SessionConfig),
+            change: impl FnOnce(&mut SessionConfig),
     ) -> Result<Self, SqlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -125,8 +122,7 @@ impl Engine {
             .build()
             .map_err(|error| SqlError::Failed { message: format!("no threads for queries: {error}") })?;
         let state = state(&config, change).map_err(|error| SqlError::of(&error, ""))?;
-        let planner =
-            Planner { state, stats: Arc::default(), schema_of, memory_bytes_max: config.memory_bytes_max };
+        let planner = Planner { state, stats: Arc::default(), memory_bytes_max: config.memory_bytes_max };
         let running = Arc::new(Semaphore::new(config.concurrent_max.max(1)));
         Ok(Self { snapshots, config, planner, running, runtime: Some(runtime) })
     }
@@ -141,8 +137,7 @@ impl Engine {
         let statement = statement::parse(sql)?;
         let sql: Arc<str> = sql.into();
         self.run(Arc::clone(&sql), |planner, snapshot| async move {
-            let state =
-                planner.session(&snapshot, |view| references(&planner.state, &statement, view)).await?;
+            let state = planner.session(&snapshot, |view| references(&planner.state, &statement, view)).await?;
             let plan = state.statement_to_plan(statement).await?;
             execute(&state, plan).await
         })
@@ -197,7 +192,7 @@ impl Planner {
         let schema = Arc::new(MemorySchemaProvider::new());
         for view in &snapshot.tables {
             let kind = view.table.kind;
-            let table = LogTable::new(view.clone(), (self.schema_of)(kind), Arc::clone(&self.stats));
+            let table = LogTable::new(view.clone(), Arc::clone(&self.stats));
             let store = table.store_url()?;
             self.state.runtime_env().register_object_store(store.as_ref(), Arc::clone(&view.table.store));
             schema.register_table(kind.name().into(), Arc::new(table))?;
@@ -217,11 +212,7 @@ impl Planner {
     }
 
     /// A table of the log, for plans that are not written in SQL.
-    pub(crate) async fn table(
-        &self,
-        snapshot: &Snapshot,
-        kind: TableKind,
-    ) -> PlanResult<(SessionState, DataFrame)> {
+    pub(crate) async fn table(&self, snapshot: &Snapshot, kind: TableKind) -> PlanResult<(SessionState, DataFrame)> {
         let state = self.session(snapshot, |_| false).await?;
         let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
         let table = context.table(kind.name()).await?;
@@ -237,10 +228,7 @@ fn references(state: &SessionState, statement: &Statement, view: &str) -> bool {
 }
 
 /// Starts a plan, once more making sure that it only reads.
-pub(crate) async fn execute(
-    state: &SessionState,
-    plan: LogicalPlan,
-) -> PlanResult<SendableRecordBatchStream> {
+pub(crate) async fn execute(state: &SessionState, plan: LogicalPlan) -> PlanResult<SendableRecordBatchStream> {
     let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reading.verify_plan(&plan)?;
     let plan = state.create_physical_plan(&plan).await?;

@@ -20,6 +20,6 @@ mod traits_fold;
 mod views;
 
 pub use answer::Answer;
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, Snapshots};
 pub use error::{Position, SqlError};
 pub use event::{EventReport, RejectedAt, RepeatAt, SourceReport, StoredAt};

@@ -47,15 +47,14 @@ pub(crate) struct LogTable {
 }
 
 impl LogTable {
-    /// The table `view` with the columns `schema`, the partition column last.
-    pub(crate) fn new(view: TableView, schema: SchemaRef, stats: Arc<StatsCache>) -> Self {
-        Self { view, schema, stats }
+    /// The table as `view` has it.
+    pub(crate) fn new(view: TableView, stats: Arc<StatsCache>) -> Self {
+        Self { schema: view.table.kind.schema(), view, stats }
     }
 
-    /// The scheme and authority of the table's store.
+    /// Where plans look for the table's store, whose paths begin at the table's root.
     pub(crate) fn store_url(&self) -> Result<ObjectStoreUrl> {
-        let root = &self.view.table.root;
-        ObjectStoreUrl::parse(&root[..url::Position::BeforePath])
+        ObjectStoreUrl::parse(format!("flowstate://{}", self.view.table.kind.name()))
     }
 
     /// The files that may hold rows that match all of `filters`, with their statistics.
@@ -66,9 +65,8 @@ impl LogTable {
             None => vec![true; files.len()],
             Some(filter) => self.prune(state, filter, stats.iter().map(|file| Arc::clone(&file.bounds)))?,
         };
-        let prefix = Path::from_url_path(self.view.table.root.path()).map_err(object_store::Error::from)?;
         let kept = files.iter().zip(&stats).zip(keep).filter(|(_, keep)| *keep);
-        Ok(kept.map(|((file, stats), _)| scanned(&prefix, file, &stats.published)).collect())
+        Ok(kept.map(|((file, stats), _)| scanned(file, &stats.published)).collect())
     }
 
     fn prune(
@@ -80,8 +78,7 @@ impl LogTable {
         let everything = vec![true; bounds.len()];
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
         let filter = state.create_physical_expr(filter, &schema)?;
-        let predicate =
-            PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema)).build(filter);
+        let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema)).build(filter);
         let Some(predicate) = predicate else { return Ok(everything) };
         predicate.prune(&PrunableStatistics::new(bounds.collect(), Arc::clone(&self.schema)))
     }
@@ -143,9 +140,9 @@ fn merged(files: &[PartitionedFile], schema: &SchemaRef) -> Result<Statistics> {
     Statistics::try_merge_iter(files.iter().filter_map(|file| file.statistics.as_deref()), schema)
 }
 
-fn scanned(prefix: &Path, file: &DataFile, statistics: &Arc<Statistics>) -> PartitionedFile {
+fn scanned(file: &DataFile, statistics: &Arc<Statistics>) -> PartitionedFile {
     let mut scanned = PartitionedFile::new("", file.bytes);
-    scanned.object_meta.location = Path::from(format!("{prefix}/{}", file.path));
+    scanned.object_meta.location = Path::from(file.path.as_str());
     scanned
         .with_partition_values(vec![ScalarValue::Date32(Some(file.received_date))])
         .with_statistics(Arc::clone(statistics))

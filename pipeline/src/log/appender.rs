@@ -292,6 +292,8 @@ impl Thread {
 
     fn written(&mut self, first: Offset, group: Vec<Pending>) {
         self.confirmed = false;
+        metrics::counter!("flowstate_log_fsyncs_total").increment(1);
+        metrics::gauge!("flowstate_log_end_offset").set(self.next as f64);
         self.tail.push(Group {
             first,
             end: self.next,

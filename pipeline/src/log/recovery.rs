@@ -61,7 +61,7 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
         rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config)
             .await?;
 
-    let tail = Arc::new(Tail::new(committed, recovered.end, 4 * config.commit_bytes));
+    let tail = Arc::new(Tail::new(committed, recovered.end, 2 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());
     let appender = Appender::start(wal, dedup, Arc::clone(&tail), clock.clone(), recovered.last_received_at)
         .map_err(|error| LogError::store("the log's thread could not be started", error))?;
