@@ -4,8 +4,9 @@ use super::commit::Proposal;
 use super::encode::{self, Effort, Encoded, Encoder};
 use super::replay::{State, app_id};
 use super::schema::RECEIVED_DATE;
-use super::{Location, Table, TableKind};
+use super::{DataFile, Location, Table, TableKind};
 use crate::Micros;
+use crate::failpoint;
 use crate::log::{LogError, Offset, PartitionId};
 use arrow::array::AsArray;
 use arrow::datatypes::Date32Type;
@@ -58,6 +59,7 @@ impl Table {
                 return Ok(TableAppend::Already);
             }
             let actions = self.put_all(partition, batches).await?;
+            failpoint::hit("after_data_before_commit");
             let proposal = self.proposal(partition, actions, last_offset)?;
             let still = |state: &State| state.committed.get(partition).copied() == committed;
             if self.commit(&mut state, proposal, still).await? {
@@ -172,7 +174,7 @@ impl Location {
     ) -> Result<Add, LogError> {
         let date =
             date_text(date).ok_or_else(|| LogError::store("a day is out of range", format!("{date}")))?;
-        let name = file_name(partition, encoded.offsets);
+        let name = file_name(partition, encoded.offsets, crc32c::crc32c(&encoded.bytes));
         let path = format!("{RECEIVED_DATE}={date}/{name}");
         let size = encoded.bytes.len() as i64;
         self.objects.put(&Path::from(path.as_str()), encoded.bytes.into()).await.map_err(|error| {
@@ -190,17 +192,28 @@ impl Location {
     }
 }
 
-fn file_name(partition: &PartitionId, (first, last): (Offset, Offset)) -> String {
+/// The name tells what `flowstate verify` has to find: Parquet's pages have no checksum of ours.
+fn file_name(partition: &PartitionId, (first, last): (Offset, Offset), crc32c: u32) -> String {
     let id = uuid::Uuid::now_v7().simple();
-    format!("part-{partition}-{first}-{last}-{id}.parquet")
+    format!("part-{partition}-{first}-{last}-{crc32c:08x}-{id}.parquet")
 }
 
-/// The partition, the first and the last offset that the name of a data file tells.
-pub(super) fn name_parts(name: &str) -> Option<(&str, Offset, Offset)> {
-    let mut words = name.strip_prefix("part-")?.rsplitn(4, '-').skip(1);
+/// The partition, the first and the last offset, and the CRC-32C of its bytes, that the name of a
+/// data file tells.
+pub(super) fn name_parts(name: &str) -> Option<(&str, Offset, Offset, u32)> {
+    let mut words = name.strip_prefix("part-")?.rsplitn(5, '-').skip(1);
+    let crc32c = u32::from_str_radix(words.next()?, 16).ok()?;
     let last = words.next()?.parse().ok()?;
     let first = words.next()?.parse().ok()?;
-    Some((words.next()?, first, last))
+    Some((words.next()?, first, last, crc32c))
+}
+
+impl DataFile {
+    /// The CRC-32C of the file's bytes when it was written, which its name tells; `None` for a file
+    /// of another writer.
+    pub fn crc32c(&self) -> Option<u32> {
+        name_parts(self.path.rsplit('/').next()?).map(|(_, _, _, crc32c)| crc32c)
+    }
 }
 
 /// A day as Delta writes it; `None` beyond the years that have four digits.
