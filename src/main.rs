@@ -1,1 +1,64 @@
-fn main() {}
+//! Flowstate: a customer data platform in one binary.
+//!
+//! Here is wiring only: the command line, the settings, and which rooms are opened.
+
+mod bench;
+mod cli;
+mod demo;
+mod output;
+mod reads;
+mod serve;
+mod settings;
+mod source;
+mod sql;
+mod telemetry;
+mod verify;
+
+use clap::Parser;
+use cli::{BenchCommand, Cli, Command};
+use settings::WrongSetting;
+use std::process::ExitCode;
+
+/// The work was not done; standard error says why.
+const FAILED: u8 = 1;
+/// The command or a setting was wrong; nothing was begun.
+const WRONG_USAGE: u8 = 2;
+/// Something that was durable is damaged or missing.
+const DAMAGED: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("the runtime cannot start")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await?,
+        Command::Demo(args) => demo::run(args).await?,
+        Command::Sql(args) => sql::run(args).await?,
+        Command::Source(args) => source::run(args).await?,
+        Command::Verify(args) => return verify::run(args).await,
+        Command::Bench(args) => match args.command {
+            BenchCommand::Ingest(args) => bench::run(args).await?,
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    let code = match (error.downcast_ref::<WrongSetting>(), error.downcast_ref::<pipeline::log::LogError>()) {
+        (Some(_), _) => WRONG_USAGE,
+        (_, Some(pipeline::log::LogError::Damaged(_))) => DAMAGED,
+        _ => FAILED,
+    };
+    ExitCode::from(code)
+}

@@ -2,10 +2,14 @@
 //!
 //! [`Control`] is the contract; [`sqlite`] keeps it in one file in the data directory.
 
+#[cfg(test)]
+mod conformance;
 mod keys;
+mod secret;
 pub mod sqlite;
 
 pub use keys::Keys;
+pub use secret::Secret;
 
 use crate::Micros;
 use crate::log::{Offset, PartitionId};
@@ -32,6 +36,24 @@ pub enum SourceKind {
     Server,
 }
 
+impl SourceKind {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Browser, Self::Server];
+
+    /// The word for it in commands and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Server => "server",
+        }
+    }
+
+    /// The kind with this word; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// Where events come from: an app with a write key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -49,6 +71,27 @@ pub struct Source {
     pub write_key_prefix: String,
     /// When it was added.
     pub created_at: Micros,
+}
+
+impl Source {
+    /// The longest name, in characters.
+    pub const NAME_MAX: usize = 64;
+
+    /// Checks that `name` may be a source's name.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] with a message that says what is allowed.
+    pub fn check_name(name: &str) -> Result<(), ControlError> {
+        let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_';
+        if (1..=Self::NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) {
+            return Ok(());
+        }
+        let shown: String = name.chars().take(80).collect();
+        Err(ControlError::Invalid(format!(
+            "a source's name is 1 to {} of a-z, 0-9, `-` and `_`, and `{shown}` is not",
+            Self::NAME_MAX
+        )))
+    }
 }
 
 /// A key to the management API.
@@ -83,6 +126,10 @@ pub struct DeadLetter {
     pub at: Micros,
 }
 
+/// How many dead letters the control store keeps for one destination; the events themselves stay in
+/// the log.
+pub const DEAD_LETTERS_MAX: u32 = 10_000;
+
 /// Why the control store could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -106,7 +153,8 @@ pub enum ControlError {
 /// of other processes too.
 #[async_trait]
 pub trait Control: Send + Sync {
-    /// Adds a source. [`ControlError::Exists`] when its name or its key is taken.
+    /// Adds a source. [`ControlError::Exists`] when its name or its key is taken;
+    /// [`ControlError::Invalid`] when its name breaks the rule.
     async fn add_source(&self, source: Source) -> Result<(), ControlError>;
     /// All sources by name.
     async fn sources(&self) -> Result<Vec<Source>, ControlError>;
@@ -125,7 +173,8 @@ pub trait Control: Send + Sync {
         partition: &PartitionId,
     ) -> Result<Option<Offset>, ControlError>;
     /// Moves the cursor to `next` and records the events that were refused on the way, in one
-    /// transaction.
+    /// transaction. An event refused again replaces its older dead letter; a destination keeps its
+    /// newest [`DEAD_LETTERS_MAX`].
     async fn settle(
         &self,
         destination: &str,

@@ -7,7 +7,7 @@ pub(crate) mod codec;
 mod timestamp;
 
 pub use codec::{CodecError, Record, RecordKind};
-pub use timestamp::{FUTURE_MAX, SKEW_MAX, parse_timestamp};
+pub use timestamp::{FUTURE_MAX, SKEW_MAX, format_timestamp, parse_timestamp};
 
 use crate::Micros;
 use std::borrow::Cow;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod control;
 pub mod egress;
 pub mod event;
+pub mod failpoint;
 pub mod log;
 
 pub use clock::{Clock, Micros};

@@ -2,20 +2,42 @@
 //!
 //! The promises of the log stand on [`Log`].
 
+mod appender;
+mod committer;
 pub mod dedup;
+mod file_reader;
 mod frame;
+mod fresh;
+mod maintenance;
+mod published;
+mod reader;
+mod recovery;
+pub(crate) mod rows;
+pub mod store;
+mod stored;
 pub mod table;
+mod tail;
+pub mod verify;
 pub mod wal;
 
 pub use frame::{Batch, Frame, Origin};
+pub use reader::Reader;
+pub use recovery::read_only;
 
-use crate::event::Event;
 use crate::{Clock, Micros};
+use appender::Appender;
 use arrow::record_batch::RecordBatch;
+use committer::Command;
+use fresh::FreshRows;
 use futures::stream::BoxStream;
+use published::Published;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use table::{TableKind, TableSnapshot};
+use tail::{Group, Tail};
+use tokio::sync::{mpsc, oneshot};
+use wal::WalReader;
 
 /// A record's position in its partition: dense at append, never reused.
 pub type Offset = u64;
@@ -120,6 +142,13 @@ pub struct TableView {
     fresh: Arc<dyn Fresh>,
 }
 
+impl TableView {
+    /// The rows that wait for their commit.
+    pub fn fresh(&self) -> &Arc<dyn Fresh> {
+        &self.fresh
+    }
+}
+
 /// Rows that wait for their commit.
 pub trait Fresh: Send + Sync {
     /// The rows of this table in offset order, with the table's schema.
@@ -158,8 +187,51 @@ impl LogError {
     }
 }
 
-/// The log of one node.
-pub struct Log {}
+/// The append-only log of one node.
+///
+/// 1. **Durable.** When [`Log::append`] returns, the records survive `kill -9` and power loss: they
+///    were written and synced (`fdatasync`) to the WAL.
+/// 2. **Atomic.** A reader sees all of one append or none of it.
+/// 3. **Ordered.** Offsets are dense at append and follow its order; `received_at` (µs) strictly
+///    increases. A reader sees no gap and no repeat, across restarts, commits and compaction.
+/// 4. **Exactly once from WAL to table.** The last offset of a commit is the Delta transaction of
+///    the partition; recovery goes on behind it.
+/// 5. **Deduplicated** by (source, message id) over a window. A duplicate of an id still in flight
+///    waits for the same fsync. Never across sources.
+/// 6. **Accounted.** Each append leaves a receipt with the items counted before anything was decided
+///    about them, so received = accepted + duplicate + rejected can be checked.
+/// 7. **Bounded.** The WAL, the queue, and what is held in memory have limits; at a limit the answer
+///    is an [`AppendError`], never silence.
+///
+/// An fsync error ends appending for good ([`AppendError::Failed`]): after it nobody knows what the
+/// disk holds, so the process must start anew and recover from what is there.
+pub struct Log {
+    partition: PartitionId,
+    appender: Arc<Appender>,
+    tail: Arc<Tail>,
+    wal: WalReader,
+    published: Arc<Published>,
+    commands: mpsc::Sender<Command>,
+    background: Mutex<Vec<JoinHandle<()>>>,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// How the log is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Why appending ended; `None` while it goes on.
+    pub failed: Option<String>,
+    /// What the last commit failed with; `None` when it did not. Appending goes on meanwhile.
+    pub commit_error: Option<String>,
+    /// The first offset behind the log.
+    pub end: Offset,
+    /// The first offset that is not in the tables.
+    pub committed: Offset,
+    /// Bytes the WAL takes on disk.
+    pub wal_bytes: u64,
+    /// Active files of each table.
+    pub files: [u64; 3],
+}
 
 impl Log {
     /// Opens the log, recovers what the last process left, and starts its writer and its committer.
@@ -168,33 +240,60 @@ impl Log {
     /// [`LogError::InUse`] when another process holds the directory; [`LogError::Damaged`] when
     /// something durable is missing; [`LogError::Store`] when disk or store fail.
     pub async fn open(config: LogConfig, clock: Clock) -> Result<Self, LogError> {
-        let _ = (config, clock);
-        unimplemented!()
+        recovery::open(config, clock).await
     }
 
     /// Appends one request's items: all of them or none, durable when it returns.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing was kept.
+    /// See [`AppendError`]; nothing was kept, except after [`AppendError::Failed`], where nobody
+    /// knows until the restart.
     pub async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
-        let _ = batch;
-        unimplemented!()
+        self.appender.append(batch).await
     }
 
     /// The log as it is now; every append that has returned is in it.
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!()
+        let (tables, bounds, pin) = self.published.pin();
+        let from = bounds.into_iter().min().unwrap_or(0);
+        let groups = self.tail.groups_from(from).map(Arc::new);
+        let end = match &groups {
+            Some(groups) => groups.last().map_or(from, |group| group.end),
+            None => self.tail.end(),
+        };
+        let fresh: Arc<dyn Fresh> = Arc::new(FreshRows {
+            partition: self.partition.clone(),
+            bounds,
+            end,
+            groups,
+            wal: Some(self.wal.clone()),
+            _pin: Some(Arc::new(pin)),
+        });
+        Snapshot::new(tables, &fresh)
     }
 
     /// A reader of this node's partition from `from` on.
     pub fn reader(&self, from: Offset) -> Reader {
-        let _ = from;
-        unimplemented!()
+        let published = Arc::clone(&self.published);
+        Reader::new(self.partition.clone(), Arc::clone(&self.tail), self.wal.clone(), published, from)
     }
 
     /// The partition this node appends to.
     pub fn partition(&self) -> &PartitionId {
-        unimplemented!()
+        &self.partition
+    }
+
+    /// How the log is doing now.
+    pub fn status(&self) -> Status {
+        let (tables, bounds, _pin) = self.published.pin();
+        Status {
+            failed: self.appender.failed().map(ToOwned::to_owned),
+            commit_error: self.published.commit_error(),
+            end: self.tail.end(),
+            committed: bounds[TableKind::Receipts.index()],
+            wal_bytes: self.appender.wal_bytes(),
+            files: TableKind::ALL.map(|kind| tables[kind.index()].files.len() as u64),
+        }
     }
 
     /// Commits everything appended so far.
@@ -202,31 +301,67 @@ impl Log {
     /// # Errors
     /// [`LogError::Store`] when the store fails; what was appended stays in the WAL.
     pub async fn flush(&self) -> Result<(), LogError> {
-        unimplemented!()
+        self.command(Command::Flush).await
     }
 
     /// Takes no more appends, finishes those under way, commits, and releases the directory.
     ///
     /// # Errors
-    /// As [`Log::flush`].
+    /// As [`Log::flush`]; the directory is released all the same.
     pub async fn close(&self) -> Result<(), LogError> {
-        unimplemented!()
+        self.stop.send_replace(true);
+        self.appender.close().await;
+        let outcome = self.command(Command::Close).await;
+        let background = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined =
+            tokio::task::spawn_blocking(|| background.into_iter().try_for_each(JoinHandle::join)).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            return Err(LogError::store("a background thread of the log ended early", "it panicked"));
+        }
+        outcome
+    }
+
+    async fn command(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
+    ) -> Result<(), LogError> {
+        let (done, outcome) = oneshot::channel();
+        let gone = || LogError::store("the log was closed", "its committer has ended");
+        self.commands.send(command(done)).await.map_err(|_| gone())?;
+        let outcome = outcome.await.map_err(|_| gone())?;
+        outcome.map_err(|error| LogError::store("a commit failed", error))
     }
 }
 
-/// Reads events in offset order, wherever they lie: in memory, in the WAL or in Parquet files.
-///
-/// No gap and no repeat, across restarts, commits and compaction.
-pub struct Reader {}
-
-impl Reader {
-    /// The next events, at most `max`; waits while there is nothing new. The second value is the
-    /// position to go on from: it may pass over records that are no events.
-    ///
-    /// # Errors
-    /// [`LogError::Damaged`] when records are missing; [`LogError::Store`] when a read failed.
-    pub async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
-        let _ = max;
-        unimplemented!()
+impl Snapshot {
+    fn new(tables: Vec<Arc<TableSnapshot>>, fresh: &Arc<dyn Fresh>) -> Self {
+        let view = |table| TableView { table, fresh: Arc::clone(fresh) };
+        Self { tables: tables.into_iter().map(view).collect() }
     }
 }
+
+/// Durable groups from `from` on, about `bytes` of them; `None` when the WAL does not hold `from`.
+fn groups_of_wal(wal: &WalReader, from: Offset, bytes: u64) -> Result<Option<Vec<Arc<Group>>>, LogError> {
+    let Some(groups) = wal.read_from(from, bytes)? else { return Ok(None) };
+    let group = |data: wal::GroupData| {
+        Arc::new(Group {
+            first: data.first_offset,
+            end: data.end_offset,
+            last_received_at: data.last_received_at,
+            payload: data.payload,
+        })
+    };
+    Ok(Some(groups.into_iter().map(group).collect()))
+}
+
+/// Runs work that blocks away from the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(LogError::store("a background task ended early", error)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::{Event, Flags};
 use crate::Micros;
 use crate::clock::DAY;
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
 
 /// A client whose clock is further off than this (30 days) is not corrected.
 pub const SKEW_MAX: Micros = 30 * DAY;
@@ -49,6 +49,13 @@ pub fn parse_timestamp(text: &str) -> Option<Micros> {
         Err(_) => parse_loosely(text)?,
     };
     (YEAR_1..YEAR_10000).contains(&micros).then_some(micros)
+}
+
+/// Writes a time as RFC 3339 in UTC with microseconds: `2026-01-15T12:00:00.000000Z`. A time that
+/// chrono cannot show, some 260,000 years away, becomes its number of microseconds.
+pub fn format_timestamp(time: Micros) -> String {
+    DateTime::from_timestamp_micros(time)
+        .map_or_else(|| time.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 const YEAR_1: Micros = -62_135_596_800_000_000;
@@ -116,6 +123,7 @@ mod tests {
         ] {
             assert_eq!(parse_timestamp(text), expected, "{text}");
         }
+        assert_eq!(format_timestamp(NOW + 1), "2026-01-15T12:00:00.000001Z");
         assert_eq!(parse_timestamp("2026-01-15"), Some(NOW - 12 * HOUR));
         for text in ["", "yesterday", "2026-13-01", "1768478400", "+262142-01-01T00:00:00Z"] {
             assert_eq!(parse_timestamp(text), None, "{text}");

@@ -1,9 +1,37 @@
 //! The Delta tables.
+//!
+//! One [`Table`] in a process owns each table: it appends, compacts and cleans, one commit at a
+//! time, and keeps the list of files in memory, so that a commit costs the same however many files
+//! there are. Commits of other processes are taken in when they are met.
 
+mod append;
+mod checkpoint;
+mod clean;
+mod commit;
+mod compact;
+mod encode;
+mod open;
+mod replay;
+mod schema;
+mod statistics;
+
+pub use append::TableAppend;
+pub use clean::{Cleaned, Retention};
+pub use compact::{Compacted, CompactionPolicy};
+
+pub use open::WalCover;
+pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element};
+
+use super::store::Store;
 use super::{Offset, PartitionId};
-use arrow::datatypes::SchemaRef;
+use crate::Clock;
+use arc_swap::ArcSwap;
+use deltalake_core::logstore::LogStoreRef;
+use object_store::ObjectStore;
+use replay::State;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 /// The tables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,15 +57,10 @@ impl TableKind {
             Self::Receipts => "receipts",
         }
     }
-
-    /// The columns of a row, `received_date` last: the tables are partitioned by it.
-    pub fn schema(self) -> SchemaRef {
-        unimplemented!()
-    }
 }
 
 /// One Parquet file of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFile {
     /// The path below the table's root, not URL-encoded.
     pub path: String,
@@ -64,10 +87,87 @@ pub struct TableSnapshot {
     pub version: u64,
     /// The URL of the table's root, with a slash at the end.
     pub root: url::Url,
-    /// The store that holds it; paths are relative to `root`'s path.
-    pub store: Arc<dyn object_store::ObjectStore>,
-    /// The active files.
+    /// The store of the table: its paths are relative to `root`, as those of [`DataFile`] are.
+    pub store: Arc<dyn ObjectStore>,
+    /// The active files, by partition and first offset; within a partition their ranges of offsets
+    /// do not overlap.
     pub files: Arc<Vec<DataFile>>,
     /// The last offset committed for each partition.
     pub committed: HashMap<PartitionId, Offset>,
 }
+
+/// The owner of one table: there is one in a process.
+///
+/// - An append is durable and visible when [`Table::append`] returns, and happens once: the last
+///   offset is the Delta transaction version of its partition and is the only cursor.
+/// - The table's files never overlap within a partition, and compaction keeps every row and its
+///   place.
+/// - A file is taken from the store only when it has been inactive for the retention time.
+pub struct Table {
+    location: Location,
+    clock: Clock,
+    state: tokio::sync::Mutex<State>,
+    published: ArcSwap<TableSnapshot>,
+    /// One compaction, checkpoint or cleaning at a time.
+    maintenance: tokio::sync::Mutex<()>,
+    /// The version of the newest checkpoint we know of.
+    checkpointed: AtomicU64,
+    /// When the state was last known to be the newest.
+    at_tip: AtomicI64,
+    has_set_aside: bool,
+}
+
+/// Where a table lies.
+#[derive(Clone, Debug)]
+struct Location {
+    kind: TableKind,
+    store: Store,
+    /// The store as seen from the table's root.
+    objects: Arc<dyn ObjectStore>,
+    log: LogStoreRef,
+}
+
+impl Table {
+    /// The table as of the last commit.
+    pub fn snapshot(&self) -> Arc<TableSnapshot> {
+        self.published.load_full()
+    }
+
+    /// Which table it is.
+    pub fn kind(&self) -> TableKind {
+        self.location.kind
+    }
+
+    /// The last offset committed for a partition; `None` before its first commit.
+    pub fn committed(&self, partition: &PartitionId) -> Option<Offset> {
+        self.published.load().committed.get(partition).copied()
+    }
+
+    fn publish(&self, state: &State) {
+        self.published.store(Arc::new(self.location.snapshot(state)));
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({} at version {})", self.kind().name(), self.published.load().version)
+    }
+}
+
+impl Location {
+    fn snapshot(&self, state: &State) -> TableSnapshot {
+        TableSnapshot {
+            kind: self.kind,
+            version: state.version,
+            root: self.store.url(self.kind.name()),
+            store: Arc::clone(&self.objects),
+            files: Arc::clone(&state.files),
+            committed: state.committed.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod test_store;
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,18 @@
 //! The directory holds `lock`, `partition` (format version and partition id), segments
 //! `0000000000000001.wal` and on, recycled files `*.spare`, and unfinished ones `*.new`.
 
+#[cfg(test)]
+mod crash_fs;
 pub mod fs;
+mod inspect;
 mod layout;
 mod reader;
 mod scan;
 mod segment;
 mod spares;
 
-pub use reader::{GroupData, ReadError, WalReader};
+pub use inspect::{Held, Inspection, SegmentReport, inspect, read_only};
+pub use reader::{GroupData, WalReader};
 
 use super::{LogError, Offset, PartitionId};
 use crate::Micros;
@@ -35,7 +39,7 @@ pub const GROUP_BYTES_MAX: u64 = 64 << 20;
 pub struct WalConfig {
     /// Its directory; made if it is not there.
     pub dir: PathBuf,
-    /// The size of a segment: a multiple of 4096, at least 16 KiB.
+    /// The size of a segment; rounded up to a multiple of 4096, and to 16 KiB.
     pub segment_bytes: u64,
     /// All segments together take no more; at least two segments.
     pub bytes_max: u64,
@@ -88,7 +92,7 @@ pub enum WalError {
     },
     /// A write or an fsync failed. Whether the group is kept shows when the WAL is opened anew;
     /// until then it refuses everything.
-    #[error("a write to the disk failed")]
+    #[error("a write to the disk failed: {0}")]
     Failed(#[source] io::Error),
 }
 
@@ -173,8 +177,9 @@ impl Wal {
     /// [`LogError::InUse`] when another process has it open; [`LogError::Damaged`] when something
     /// that was durable cannot be read; [`LogError::Store`] when the disk fails or is full, or the
     /// configuration is out of range.
-    pub fn open(fs: Arc<dyn WalFs>, config: WalConfig) -> Result<(Self, Recovered), LogError> {
-        config.check()?;
+    pub fn open(fs: impl WalFs, config: WalConfig) -> Result<(Self, Recovered), LogError> {
+        let fs: Arc<dyn WalFs> = Arc::new(fs);
+        let config = config.checked()?;
         let failed = |error| LogError::store(format!("opening the WAL in `{}`", config.dir.display()), error);
         fs.create_dir(&config.dir).map_err(failed)?;
         let lock = fs.try_lock(&config.dir.join("lock"), Access::Write).map_err(failed)?;
@@ -205,19 +210,14 @@ impl Wal {
             active.read(group, &mut bytes)?;
             active.file.write_at(group, &bytes)?;
         }
-        let index = Index::default();
-        {
-            let mut held = index.lock();
-            held.end = scan.end.offset;
-            held.segments.extend(scan.segments.into_iter().map(|scanned| scanned.held));
-        }
+        let next = scan.end;
         Ok(Self {
             spares,
             config,
-            index: Arc::new(index),
+            index: Arc::new(Index::of(scan)),
             active,
             position,
-            next: scan.end,
+            next,
             buffer: Vec::new(),
             marked: false,
             failed: false,
@@ -260,11 +260,8 @@ impl Wal {
             sequence: self.next.sequence + 1,
             last_received_at: group.last_received_at,
         };
-        let mut held = self.index.lock();
-        if let Some(active) = held.segments.back_mut() {
-            active.push(&header);
-        }
-        held.end = group.end_offset;
+        self.publish(&header);
+        self.prepare();
         Ok(())
     }
 
@@ -388,6 +385,24 @@ impl Wal {
         Ok(())
     }
 
+    /// Shows readers the group that is now durable.
+    fn publish(&self, group: &GroupHeader) {
+        let mut held = self.index.lock();
+        if let Some(active) = held.segments.back_mut() {
+            active.push(group);
+        }
+        held.end = group.end_offset;
+    }
+
+    /// From the middle of a segment on, writes two bytes of the next one for each that is appended.
+    fn prepare(&mut self) {
+        let half = self.active.header.bytes / 2;
+        let room = self.bytes_used() + self.config.segment_bytes <= self.config.bytes_max;
+        if self.position > half && room {
+            self.spares.prepare(2 * (self.position - half));
+        }
+    }
+
     fn releasable(&self, below: Offset) -> Option<Arc<Segment>> {
         let mut held = self.index.lock();
         let next = held.segments.get(1)?;
@@ -424,18 +439,14 @@ impl Wal {
 }
 
 impl WalConfig {
-    fn check(&self) -> Result<(), LogError> {
-        let &Self { segment_bytes, bytes_max, .. } = self;
-        let refuse = |why: String| Err(LogError::store("configuring the WAL", why));
-        if !segment_bytes.is_multiple_of(BLOCK) || segment_bytes < 4 * BLOCK {
-            return refuse(format!(
-                "`segment_bytes` is {segment_bytes}: not a multiple of 4096 from 16384 on"
-            ));
-        }
+    fn checked(mut self) -> Result<Self, LogError> {
+        self.segment_bytes = self.segment_bytes.max(4 * BLOCK).next_multiple_of(BLOCK);
+        let Self { segment_bytes, bytes_max, .. } = self;
         if bytes_max / 2 < segment_bytes {
-            return refuse(format!("`bytes_max` is {bytes_max}: less than two segments of {segment_bytes}"));
+            let why = format!("`bytes_max` is {bytes_max}: less than two segments of {segment_bytes} bytes");
+            return Err(LogError::store("configuring the WAL", why));
         }
-        Ok(())
+        Ok(self)
     }
 
     /// With a group in a segment of its own there is room for one more such segment.
@@ -493,3 +504,6 @@ fn recovered(partition: PartitionId, scan: &Scan) -> Recovered {
         torn: scan.torn,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use super::segment::{Found, Index, Segment};
 use crate::Micros;
 use crate::log::{LogError, Offset};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Reads durable groups in offset order. Clones share the list of segments with the writer.
@@ -29,22 +30,6 @@ pub struct GroupData {
     pub payload: Bytes,
 }
 
-/// Why a read gave nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The WAL no longer holds the offset; its records are in the tables.
-    #[error("offset {offset} was released from the write-ahead log, which begins at {first_offset}")]
-    Released {
-        /// The offset that was asked for.
-        offset: Offset,
-        /// The first offset that is held.
-        first_offset: Offset,
-    },
-    /// The disk failed, or what it gave is not what was written.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
 impl WalReader {
     pub(super) fn new(index: Arc<Index>) -> Self {
         Self { index }
@@ -52,33 +37,40 @@ impl WalReader {
 
     /// The groups from the one that holds `offset` on, whole, until their payloads reach
     /// `bytes_max`; at least one if there is one, none when `offset` is not written yet.
+    /// `None` when the offset was released: its records are in the tables.
     ///
     /// # Errors
-    /// [`ReadError::Released`] when the offset is no longer held: read the tables.
-    /// [`LogError::Damaged`] and [`LogError::Store`] when the disk failed.
-    pub fn read_from(&self, offset: Offset, bytes_max: usize) -> Result<Vec<GroupData>, ReadError> {
+    /// [`LogError::Damaged`] when what was written cannot be read; [`LogError::Store`] when the
+    /// disk failed.
+    pub fn read_from(&self, offset: Offset, bytes_max: u64) -> Result<Option<Vec<GroupData>>, LogError> {
         let mut groups = Vec::new();
-        let (mut next, mut left) = (offset, bytes_max);
-        while let Some((segment, range)) = self.find(next)? {
+        let (mut next, mut bytes) = (offset, 0);
+        loop {
+            let (segment, range) = match self.find(next) {
+                Place::In(segment, range) => (segment, range),
+                Place::Ahead => return Ok(Some(groups)),
+                Place::Released => return Ok((!groups.is_empty()).then_some(groups)),
+            };
             let mut position = range.start;
             while position < range.end {
-                let (group, bytes) = self.read(&segment, position, next)?;
-                position += bytes;
+                let Some((group, padded)) = read(&segment, position, next)? else {
+                    return Ok((!groups.is_empty()).then_some(groups));
+                };
+                position += padded;
                 if group.end_offset <= next {
                     continue;
                 }
-                if !groups.is_empty() && group.payload.len() > left {
-                    return Ok(groups);
+                bytes += group.payload.len() as u64;
+                if !groups.is_empty() && bytes > bytes_max {
+                    return Ok(Some(groups));
                 }
-                left = left.saturating_sub(group.payload.len());
                 next = group.end_offset;
                 groups.push(group);
-                if left == 0 {
-                    return Ok(groups);
+                if bytes >= bytes_max {
+                    return Ok(Some(groups));
                 }
             }
         }
-        Ok(groups)
     }
 
     /// The first offset that is held.
@@ -91,45 +83,56 @@ impl WalReader {
         self.index.lock().end
     }
 
-    /// The segment that holds `offset` and which part of it to read, or `None` at the end.
-    fn find(&self, offset: Offset) -> Result<Option<(Arc<Segment>, std::ops::Range<u64>)>, ReadError> {
+    fn find(&self, offset: Offset) -> Place {
         let held = self.index.lock();
         if offset >= held.end {
-            return Ok(None);
+            return Place::Ahead;
         }
         let after = held.segments.partition_point(|held| held.segment.header.first_offset <= offset);
-        let Some(found) = after.checked_sub(1).map(|index| &held.segments[index]) else {
-            return Err(ReadError::Released { offset, first_offset: held.first_offset() });
-        };
-        Ok(Some((Arc::clone(&found.segment), found.near(offset)..found.position)))
-    }
-
-    fn read(&self, segment: &Segment, position: u64, next: Offset) -> Result<(GroupData, u64), ReadError> {
-        let failed = |error| LogError::store(format!("reading segment {}", segment.header.number), error);
-        let mut bytes = Vec::new();
-        match segment.read(position, &mut bytes).map_err(failed)? {
-            Found::Group(group) if !group.mark => Ok((
-                GroupData {
-                    first_offset: group.first_offset,
-                    end_offset: group.end_offset,
-                    last_received_at: group.last_received_at,
-                    payload: Bytes::from(bytes).slice(GROUP_HEADER..),
-                },
-                group.padded(),
-            )),
-            _ => {
-                // After this WAL was closed another process may have taken the file for a new use.
-                let mut block = vec![0; BLOCK as usize];
-                segment.file.read_at(0, &mut block).map_err(failed)?;
-                let header = SegmentHeader::decode(&block);
-                if header.is_some_and(|header| header.number > segment.header.number) {
-                    return Err(ReadError::Released { offset: next, first_offset: self.first_offset() });
-                }
-                let what = "a group that was durable cannot be read";
-                let number = segment.header.number;
-                let damage = Damage { segment: number, position, first_offset: next, end_offset: None, what };
-                Err(LogError::Damaged(damage.to_string()).into())
-            }
+        match after.checked_sub(1).map(|index| &held.segments[index]) {
+            Some(held) => Place::In(Arc::clone(&held.segment), held.near(offset)..held.position),
+            None => Place::Released,
         }
+    }
+}
+
+/// Where an offset lies.
+enum Place {
+    /// In this part of the segment.
+    In(Arc<Segment>, Range<u64>),
+    /// It is not written yet.
+    Ahead,
+    Released,
+}
+
+/// The group at `position` and the bytes it takes; `None` when the file has a new use.
+fn read(segment: &Segment, position: u64, next: Offset) -> Result<Option<(GroupData, u64)>, LogError> {
+    let number = segment.header.number;
+    let failed = |error| LogError::store(format!("reading segment {number} of the WAL"), error);
+    let mut bytes = Vec::new();
+    if let Found::Group(group) = segment.read(position, &mut bytes).map_err(failed)? {
+        let data = GroupData {
+            first_offset: group.first_offset,
+            end_offset: group.end_offset,
+            last_received_at: group.last_received_at,
+            payload: Bytes::from(bytes).slice(GROUP_HEADER..),
+        };
+        return Ok(Some((data, group.padded())));
+    }
+    // Behind the back of a reader that outlives its WAL, the next process may recycle the file.
+    let mut block = vec![0; BLOCK as usize];
+    segment.file.read_at(0, &mut block).map_err(failed)?;
+    if SegmentHeader::decode(&block).is_some_and(|header| header.number > number) {
+        return Ok(None);
+    }
+    let (first_offset, what) = (next, "a group that was durable cannot be read");
+    let damage = Damage { segment: number, position, first_offset, end_offset: None, what };
+    Err(LogError::Damaged(damage.to_string()))
+}
+
+#[cfg(test)]
+impl WalReader {
+    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.index.lock().segments.iter().map(|held| Arc::clone(&held.segment)).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fs::WalFile;
 use super::layout::{BLOCK, GROUP_HEADER, GroupHeader, SegmentHeader};
+use super::scan::Scan;
 use crate::log::Offset;
 use std::collections::VecDeque;
 use std::io;
@@ -70,10 +71,8 @@ impl Segment {
 }
 
 /// The segments that are held, oldest first, and how far they are durable.
-#[derive(Default)]
 pub(super) struct Index(Mutex<Held>);
 
-#[derive(Default)]
 pub(super) struct Held {
     pub(super) segments: VecDeque<HeldSegment>,
     /// The offset behind the last durable group.
@@ -89,6 +88,11 @@ pub(super) struct HeldSegment {
 }
 
 impl Index {
+    pub(super) fn of(scan: Scan) -> Self {
+        let segments = scan.segments.into_iter().map(|scanned| scanned.held).collect();
+        Self(Mutex::new(Held { segments, end: scan.end.offset }))
+    }
+
     /// Held only while the list is read or changed, never while a file is.
     pub(super) fn lock(&self) -> MutexGuard<'_, Held> {
         // The list is changed in single steps, so a panic elsewhere leaves it whole.

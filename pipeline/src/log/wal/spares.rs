@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Enough for a segment's worth of groups to be committed while the next is filled.
 const SPARES_MAX: usize = 2;
-const ZEROS: &[u8] = &[0; 1 << 20];
+const CHUNK_BYTES: u64 = 1 << 20;
 
 pub(super) struct Spares {
     fs: Arc<dyn WalFs>,
@@ -24,6 +24,8 @@ pub(super) struct Spares {
     segment_bytes: u64,
     waiting: Vec<Spare>,
     made: u64,
+    /// Writing ahead failed, so the next segment is made when it is needed.
+    behind: bool,
 }
 
 /// Why there is no new segment.
@@ -60,7 +62,7 @@ struct Spare {
 
 impl Spares {
     pub(super) fn new(fs: Arc<dyn WalFs>, dir: &Path, segment_bytes: u64) -> Self {
-        Self { fs, dir: dir.to_owned(), segment_bytes, waiting: Vec::new(), made: 0 }
+        Self { fs, dir: dir.to_owned(), segment_bytes, waiting: Vec::new(), made: 0, behind: false }
     }
 
     /// Takes over what the last process left: spares as long as they fit, the rest is removed.
@@ -83,6 +85,7 @@ impl Spares {
 
     /// Makes the segment that `header` describes, durably.
     pub(super) fn make(&mut self, header: SegmentHeader) -> Result<Segment, Unmade> {
+        self.behind = false;
         let mut spare = match self.waiting.pop() {
             Some(spare) if header.bytes == self.segment_bytes => spare,
             other => {
@@ -102,6 +105,34 @@ impl Spares {
         }
         self.fs.fsync_dir(&self.dir).map_err(Unmade::Failed)?;
         Ok(Segment { header, file: spare.file })
+    }
+
+    /// Writes the next segment ahead, up to `bytes` of it, so that no append waits for all of it.
+    pub(super) fn prepare(&mut self, bytes: u64) {
+        if self.behind {
+            return;
+        }
+        if let Err(error) = self.write_ahead(bytes.min(self.segment_bytes)) {
+            // No harm is done: it is tried again, and told, when the segment is needed.
+            tracing::warn!(%error, "the next WAL segment could not be written ahead");
+            self.behind = true;
+            if let Some(spare) = self.waiting.pop() {
+                self.discard(&spare);
+            }
+        }
+    }
+
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            let spare = self.create()?;
+            self.waiting.push(spare);
+        }
+        let Some(spare) = self.waiting.last_mut() else { return Ok(()) };
+        while spare.written < bytes {
+            spare.fill((spare.written + CHUNK_BYTES).min(self.segment_bytes))?;
+            spare.file.fdatasync()?;
+        }
+        Ok(())
     }
 
     /// Takes the segment's file for another use, or removes it when there are spares enough or a
@@ -144,10 +175,11 @@ impl Spares {
 impl Spare {
     /// Writes zeros up to `bytes`. They need not be durable before the header is.
     fn fill(&mut self, bytes: u64) -> io::Result<()> {
+        let zeros = vec![0; bytes.saturating_sub(self.written).min(CHUNK_BYTES) as usize];
         while self.written < bytes {
-            let zeros = (bytes - self.written).min(ZEROS.len() as u64);
-            self.file.write_at(self.written, &ZEROS[..zeros as usize])?;
-            self.written += zeros;
+            let chunk = (bytes - self.written).min(CHUNK_BYTES);
+            self.file.write_at(self.written, &zeros[..chunk as usize])?;
+            self.written += chunk;
         }
         Ok(())
     }

@@ -1,0 +1,87 @@
+//! The routes of the management API.
+
+mod accounting;
+mod events;
+mod sources;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+use crate::Console;
+use crate::auth::require_api_key;
+use crate::fields::BODY_BYTES_MAX;
+use crate::problem::Problem;
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::from_fn;
+use actix_web::web::{Data, PayloadConfig, Query, QueryConfig, ServiceConfig, resource, route, scope};
+use actix_web::{HttpResponse, Route};
+
+/// Where the API lies.
+const ROOT: &str = "/api/v1";
+const OPENAPI: &str = include_str!("../openapi.json");
+const OPENAPI_PATH: &str = "/openapi.json";
+
+/// One method of one path below [`ROOT`], in the words of OpenAPI.
+struct Endpoint {
+    path: &'static str,
+    method: Method,
+    answer: fn(Route) -> Route,
+}
+
+/// All endpoints that need a key; those of one path stand together.
+fn endpoints() -> Vec<Endpoint> {
+    let get = |path, answer| Endpoint { path, method: Method::GET, answer };
+    let post = |path, answer| Endpoint { path, method: Method::POST, answer };
+    vec![
+        get("/sources", |route| route.to(sources::list)),
+        post("/sources", |route| route.to(sources::add)),
+        post("/sources/{name}/disable", |route| route.to(sources::disable)),
+        post("/sources/{name}/enable", |route| route.to(sources::enable)),
+        post("/sql", |route| route.to(sql::run)),
+        get("/events/{messageId}", |route| route.to(events::find)),
+        get("/accounting", |route| route.to(accounting::list)),
+    ]
+}
+
+/// Adds the management API to a server, under `/api/v1`.
+pub fn configure(config: &mut ServiceConfig, console: Data<Console>) {
+    let document = resource(OPENAPI_PATH)
+        .route(actix_web::web::get().to(openapi))
+        .default_service(route().to(method_not_allowed));
+    let endpoints = endpoints();
+    let mut api = scope("").wrap(from_fn(require_api_key));
+    for of_one_path in endpoints.chunk_by(|one, next| one.path == next.path) {
+        let mut at = resource(of_one_path[0].path);
+        for endpoint in of_one_path {
+            at = at.route((endpoint.answer)(route().method(endpoint.method.clone())));
+        }
+        api = api.service(at.default_service(route().to(method_not_allowed)));
+    }
+    config.service(
+        scope(ROOT)
+            .app_data(console)
+            .app_data(PayloadConfig::new(BODY_BYTES_MAX))
+            .app_data(QueryConfig::default().error_handler(|error, _| {
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_query", error.to_string()).into()
+            }))
+            .service(document)
+            .service(api.default_service(route().to(unknown_path))),
+    );
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(OPENAPI)
+}
+
+async fn unknown_path() -> Result<HttpResponse, Problem> {
+    let message = format!("there is no such path; {ROOT}{OPENAPI_PATH} lists them");
+    Err(Problem::new(StatusCode::NOT_FOUND, "unknown_path", message))
+}
+
+async fn method_not_allowed() -> Result<HttpResponse, Problem> {
+    let message = format!("this path does not take this method; {ROOT}{OPENAPI_PATH} lists them");
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
+}
+
+/// The parameters of an address as pairs, so that unknown ones can be refused.
+type Parameters = Query<Vec<(String, String)>>;

@@ -1,0 +1,167 @@
+//! What the console asks of the log, and the binary answers.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use pipeline::Micros;
+use serde::{Deserialize, Serialize};
+
+/// The read side of the log.
+///
+/// Dropping a future or a stream stops the work behind it.
+pub trait Reads: Send + Sync {
+    /// Answers a query. What is wrong with the query is an error before the first byte of its rows.
+    fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>>;
+    /// What became of a message id; one that never came is no error.
+    fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>>;
+    /// The accounts of each source and hour that match.
+    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>>;
+}
+
+/// Rows as they go out, in pieces.
+pub type Rows = BoxStream<'static, Result<Bytes, ReadError>>;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// Comma-separated values with a line of names.
+    Csv,
+    /// A table for people.
+    Table,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Table];
+
+    /// The word for it in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Table => "table",
+        }
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Table => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The query is wrong. Change it; the message says where.
+    #[error("{0}")]
+    Query(String),
+    /// The query needs more time, memory or rows than it may have. Ask for less.
+    #[error("{0}")]
+    Limit(String),
+    /// Too many queries are running. Try again in a moment.
+    #[error("{0}")]
+    Busy(String),
+    /// The log could not be read. Try again; see the program's log.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What became of one message id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Life {
+    /// The message id.
+    pub message_id: String,
+    /// One entry for each source that sent it, by name; empty when none did.
+    pub sources: Vec<InSource>,
+    /// Whether there is more than was read.
+    pub truncated: bool,
+}
+
+/// What became of a message id in one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InSource {
+    /// The source.
+    pub source: String,
+    /// Whether the source was made for tests.
+    pub test: bool,
+    /// Where the event is stored: once, or once on each node that took it.
+    pub stored: Vec<StoredAt>,
+    /// When it came again, each with the place of the receipt that says so.
+    pub duplicates: Vec<Place>,
+    /// When it was rejected, and why.
+    pub rejected: Vec<Refusal>,
+}
+
+/// Where a record lies, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// When it was received, as RFC 3339 with microseconds.
+    pub received_at: String,
+    /// The partition it lies in.
+    pub partition: String,
+    /// Its offset there.
+    pub offset: u64,
+}
+
+/// Where an event is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoredAt {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Whether it is in the tables; until then it is in the write-ahead log, no less durable.
+    pub committed: bool,
+    /// The kind of call.
+    pub r#type: String,
+    /// The name of a `track` call.
+    pub event: Option<String>,
+}
+
+/// Why an event was rejected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The rule it broke.
+    pub code: String,
+    /// The field that broke it.
+    pub field: Option<String>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+/// Which accounts are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountsOf {
+    /// From this time on.
+    pub from: Option<Micros>,
+    /// Up to this time, not with it.
+    pub to: Option<Micros>,
+    /// Of this source only.
+    pub source: Option<String>,
+}
+
+/// The account of one source in one hour.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Account {
+    /// The source.
+    pub source: String,
+    /// The start of the hour, as RFC 3339.
+    pub hour: String,
+    /// Items counted before anything was decided about them.
+    pub received: u64,
+    /// Events stored.
+    pub accepted: u64,
+    /// Events that had been stored before.
+    pub duplicate: u64,
+    /// Events kept aside because they broke a rule.
+    pub rejected: u64,
+    /// `received` without the three others: 0, or something is wrong.
+    pub unaccounted: i64,
+}

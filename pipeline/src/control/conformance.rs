@@ -1,0 +1,156 @@
+//! What every control store must do, whatever it is kept in. Each function takes fresh, empty stores.
+
+use super::{ApiKey, Control, ControlError, DEAD_LETTERS_MAX, DeadLetter, KeyHash, Source, SourceKind};
+use crate::log::PartitionId;
+
+/// A source whose key is made from `key`.
+pub(crate) fn source(name: &str, key: u64) -> Source {
+    Source {
+        name: name.to_owned(),
+        kind: if key.is_multiple_of(2) { SourceKind::Browser } else { SourceKind::Server },
+        test: key.is_multiple_of(3),
+        enabled: true,
+        write_key_hash: KeyHash::of(&format!("write {key}")),
+        write_key_prefix: format!("fs_write_{key}"),
+        created_at: 1_700_000_000_000_000 + key as i64,
+    }
+}
+
+fn api_key(name: &str, key: u64) -> ApiKey {
+    ApiKey {
+        name: name.to_owned(),
+        hash: KeyHash::of(&format!("api {key}")),
+        prefix: format!("fs_api_{key}"),
+        created_at: 5,
+    }
+}
+
+fn letter(destination: &str, offset: u64) -> DeadLetter {
+    DeadLetter {
+        destination: destination.to_owned(),
+        partition: partition(),
+        offset,
+        message_id: format!("message {offset}"),
+        status: 400,
+        reason: "it is wrong".to_owned(),
+        at: 1_000 + offset as i64,
+    }
+}
+
+fn partition() -> PartitionId {
+    PartitionId("00000000000000aa".into())
+}
+
+/// All promises that one handle can be held to.
+pub(crate) async fn one_handle(control: &dyn Control) {
+    sources(control).await;
+    api_keys(control).await;
+    cursors(control).await;
+    dead_letters(control).await;
+}
+
+async fn sources(control: &dyn Control) {
+    assert_eq!(control.sources().await.unwrap(), []);
+    let (web, app) = (source("web", 1), source("app", 6));
+    control.add_source(web.clone()).await.unwrap();
+    control.add_source(app.clone()).await.unwrap();
+    assert_eq!(control.sources().await.unwrap(), [app.clone(), web.clone()], "by name");
+
+    let before = control.version().await.unwrap();
+    let taken = control.add_source(source("web", 3)).await;
+    assert!(matches!(taken, Err(ControlError::Exists(name)) if name == "web"));
+    let taken = control.add_source(Source { name: "other".into(), ..web.clone() }).await;
+    assert!(matches!(taken, Err(ControlError::Exists(_))), "the key is taken");
+    for wrong in ["", "Web", "a b", "ü", "a/b", &"a".repeat(65)] {
+        let refused = control.add_source(source(wrong, 9)).await;
+        assert!(matches!(refused, Err(ControlError::Invalid(_))), "{wrong}");
+    }
+    let unknown = control.set_source_enabled("nobody", false).await;
+    assert!(matches!(unknown, Err(ControlError::Unknown(name)) if name == "nobody"));
+    assert_eq!(control.version().await.unwrap(), before, "nothing was changed");
+
+    control.set_source_enabled("web", false).await.unwrap();
+    assert_eq!(control.sources().await.unwrap(), [app, Source { enabled: false, ..web.clone() }]);
+    let disabled = control.version().await.unwrap();
+    assert_ne!(disabled, before);
+    control.set_source_enabled("web", true).await.unwrap();
+    assert!(control.sources().await.unwrap().contains(&web));
+    assert_ne!(control.version().await.unwrap(), disabled);
+    control.add_source(source(&"a".repeat(64), 11)).await.unwrap();
+}
+
+async fn api_keys(control: &dyn Control) {
+    let before = control.version().await.unwrap();
+    control.add_api_key(api_key("b", 1)).await.unwrap();
+    control.add_api_key(api_key("a", 2)).await.unwrap();
+    assert_eq!(control.api_keys().await.unwrap(), [api_key("a", 2), api_key("b", 1)]);
+    let after = control.version().await.unwrap();
+    assert_ne!(after, before);
+    assert!(matches!(control.add_api_key(api_key("a", 3)).await, Err(ControlError::Exists(_))));
+    assert!(matches!(control.add_api_key(api_key("c", 1)).await, Err(ControlError::Exists(_))));
+    assert_eq!(control.version().await.unwrap(), after);
+}
+
+async fn cursors(control: &dyn Control) {
+    let other = PartitionId("00000000000000bb".into());
+    assert_eq!(control.cursor("d", &partition()).await.unwrap(), None);
+    control.settle("d", &partition(), 7, &[]).await.unwrap();
+    control.settle("e", &partition(), 9, &[]).await.unwrap();
+    assert_eq!(control.cursor("d", &partition()).await.unwrap(), Some(7));
+    assert_eq!(control.cursor("d", &other).await.unwrap(), None);
+    control.settle("d", &partition(), i64::MAX as u64, &[]).await.unwrap();
+    assert_eq!(control.cursor("d", &partition()).await.unwrap(), Some(i64::MAX as u64));
+    assert_eq!(control.cursor("e", &partition()).await.unwrap(), Some(9));
+    assert!(control.settle("d", &partition(), u64::MAX, &[]).await.is_err());
+}
+
+async fn dead_letters(control: &dyn Control) {
+    let unstorable = [letter("x", 1), letter("x", u64::MAX)];
+    assert!(control.settle("x", &partition(), 3, &unstorable).await.is_err());
+    assert_eq!(control.cursor("x", &partition()).await.unwrap(), None, "all or nothing");
+    assert_eq!(control.dead_letters("x", 10).await.unwrap(), []);
+
+    control.settle("x", &partition(), 3, &[letter("x", 1), letter("x", 2)]).await.unwrap();
+    assert_eq!(control.dead_letters("x", 10).await.unwrap(), [letter("x", 2), letter("x", 1)]);
+    assert_eq!(control.dead_letters("x", 1).await.unwrap(), [letter("x", 2)], "the newest");
+    assert_eq!(control.dead_letters("y", 1).await.unwrap(), []);
+
+    let again = DeadLetter { status: 422, ..letter("x", 1) };
+    control.settle("x", &partition(), 3, std::slice::from_ref(&again)).await.unwrap();
+    assert_eq!(control.dead_letters("x", 10).await.unwrap(), [again, letter("x", 2)]);
+
+    let many: Vec<_> = (10..10 + u64::from(DEAD_LETTERS_MAX)).map(|offset| letter("x", offset)).collect();
+    control.settle("x", &partition(), 5, &many).await.unwrap();
+    let kept = control.dead_letters("x", u32::MAX).await.unwrap();
+    assert_eq!((kept.len(), kept.last()), (DEAD_LETTERS_MAX as usize, Some(&letter("x", 10))));
+}
+
+/// What holds between two handles to one store, which may be two processes.
+pub(crate) async fn two_handles(one: &dyn Control, other: &dyn Control) {
+    let before = other.version().await.unwrap();
+    one.add_source(source("web", 1)).await.unwrap();
+    assert_ne!(other.version().await.unwrap(), before);
+    assert_eq!(other.sources().await.unwrap(), [source("web", 1)]);
+    other.set_source_enabled("web", false).await.unwrap();
+    assert!(!one.sources().await.unwrap()[0].enabled);
+
+    let add = |control: &'static str, key: u64| source(&format!("{control}-{key}"), 100 + key);
+    let writes = futures::future::join_all((0..20).map(|key| async move {
+        let (control, name) = if key % 2 == 0 { (one, "one") } else { (other, "other") };
+        control.add_source(add(name, key)).await
+    }));
+    assert!(writes.await.into_iter().all(|outcome| outcome.is_ok()), "writers wait for each other");
+    assert_eq!(one.sources().await.unwrap().len(), 21);
+    assert_eq!(one.version().await.unwrap(), other.version().await.unwrap());
+
+    let (first, second) =
+        futures::join!(one.add_source(source("same", 200)), other.add_source(source("same", 201)));
+    assert_eq!(
+        [first.is_ok(), second.is_ok()].into_iter().filter(|ok| *ok).count(),
+        1,
+        "one name, one source"
+    );
+
+    one.settle("d", &partition(), 4, &[]).await.unwrap();
+    assert_eq!(other.cursor("d", &partition()).await.unwrap(), Some(4));
+}

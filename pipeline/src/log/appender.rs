@@ -1,0 +1,353 @@
+//! The one thread that owns the WAL and the deduplication index: group commit.
+//!
+//! It drains the queue, decides duplicates, writes one group, syncs it once, and then answers all
+//! who wait. There is no artificial delay: while one group is synced, the next one gathers.
+
+mod group_ids;
+
+use super::dedup::Dedup;
+use super::frame::{self, Batch};
+use super::tail::{Group, Tail};
+use super::wal::{self, Wal, WalError};
+use super::{AppendError, Appended, Offset};
+use crate::{Clock, Micros};
+use group_ids::GroupIds;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Requests that may wait for the disk.
+const QUEUE_MAX: usize = 16_384;
+
+/// Bytes that may wait for the disk.
+const QUEUE_BYTES_MAX: u64 = 128 << 20;
+
+/// A group is closed at this size even when more is waiting.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// When nothing came for this long, the last group is confirmed (see [`Wal::confirm`]).
+const IDLE: Duration = Duration::from_millis(200);
+
+const RETRY_AFTER_S: u64 = 1;
+const RETRY_AFTER_FULL_S: u64 = 10;
+
+type Answer = oneshot::Sender<Result<Appended, AppendError>>;
+
+enum Message {
+    Append(Batch, Answer),
+    Release(Offset),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the thread.
+pub(crate) struct Appender {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queued_bytes: AtomicU64,
+    wal_bytes: AtomicU64,
+    failed: OnceLock<String>,
+}
+
+impl Appender {
+    /// Starts the thread. `next` and `last_received_at` go on from what was recovered.
+    pub(crate) fn start(
+        wal: Wal,
+        dedup: Dedup,
+        tail: Arc<Tail>,
+        clock: Clock,
+        last_received_at: Micros,
+    ) -> std::io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE_MAX);
+        let shared = Arc::new(Shared::default());
+        shared.wal_bytes.store(wal.bytes_used(), Relaxed);
+        let next = tail.end();
+        let thread = Thread {
+            wal,
+            dedup,
+            tail,
+            clock,
+            shared: Arc::clone(&shared),
+            next,
+            last_received_at,
+            payload: Vec::new(),
+            ids: GroupIds::default(),
+            confirmed: true,
+        };
+        std::thread::Builder::new().name("log-appender".into()).spawn(move || thread.run(&messages))?;
+        Ok(Self { queue, shared })
+    }
+
+    pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        if let Some(reason) = self.failed() {
+            return Err(AppendError::Failed(reason.to_owned()));
+        }
+        let bytes = batch.bytes.len() as u64;
+        if self.shared.queued_bytes.fetch_add(bytes, Relaxed) + bytes > QUEUE_BYTES_MAX {
+            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
+            return Err(AppendError::Overloaded { retry_after_s: RETRY_AFTER_S });
+        }
+        let (answer, answered) = oneshot::channel();
+        if let Err(refused) = self.queue.try_send(Message::Append(batch, answer)) {
+            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
+            return Err(match refused {
+                TrySendError::Full(_) => AppendError::Overloaded { retry_after_s: RETRY_AFTER_S },
+                TrySendError::Disconnected(_) => self.gone(),
+            });
+        }
+        answered.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Everything below `offset` is in the tables: its segments may be used again.
+    pub(crate) fn release(&self, offset: Offset) {
+        // A full queue means the next commit will say the same with a higher offset.
+        let _ = self.queue.try_send(Message::Release(offset));
+    }
+
+    /// Why nothing can be appended any more; `None` while all is well.
+    pub(crate) fn failed(&self) -> Option<&str> {
+        self.shared.failed.get().map(String::as_str)
+    }
+
+    /// Bytes the WAL takes on disk.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.shared.wal_bytes.load(Relaxed)
+    }
+
+    /// Ends the thread after what is queued now; later appends get [`AppendError::ShuttingDown`].
+    pub(crate) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        let queue = self.queue.clone();
+        let sent = tokio::task::spawn_blocking(move || queue.send(Message::Close(done))).await;
+        if matches!(sent, Ok(Ok(()))) {
+            let _ = closed.await;
+        }
+    }
+
+    fn gone(&self) -> AppendError {
+        match self.failed() {
+            Some(reason) => AppendError::Failed(reason.to_owned()),
+            None => AppendError::ShuttingDown,
+        }
+    }
+}
+
+struct Thread {
+    wal: Wal,
+    dedup: Dedup,
+    tail: Arc<Tail>,
+    clock: Clock,
+    shared: Arc<Shared>,
+    next: Offset,
+    last_received_at: Micros,
+    payload: Vec<u8>,
+    ids: GroupIds,
+    /// Whether the last group is known to be durable by what follows it in the WAL.
+    confirmed: bool,
+}
+
+/// A request in the group being gathered.
+struct Pending {
+    appended: Appended,
+    answer: Answer,
+}
+
+impl Thread {
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let mut message = match self.receive(messages) {
+                Some(message) => message,
+                None => return,
+            };
+            let mut group = Vec::new();
+            let closing = loop {
+                match message {
+                    Message::Append(batch, answer) => self.gather(batch, answer, &mut group),
+                    Message::Release(offset) => self.release(offset),
+                    Message::Close(done) => break Some(done),
+                }
+                if self.payload.len() >= GROUP_BYTES_MAX {
+                    break None;
+                }
+                match messages.try_recv() {
+                    Ok(next) => message = next,
+                    Err(_) => break None,
+                }
+            };
+            self.write(group);
+            if let Some(done) = closing {
+                self.close();
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn receive(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        if self.confirmed {
+            return messages.recv().ok();
+        }
+        match messages.recv_timeout(IDLE) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = self.wal.confirm() {
+                    self.fail(&error);
+                }
+                self.confirmed = true;
+                messages.recv().ok()
+            }
+        }
+    }
+
+    /// Decides what is new in `batch` and encodes it behind the frames gathered so far.
+    fn gather(&mut self, batch: Batch, answer: Answer, group: &mut Vec<Pending>) {
+        self.shared.queued_bytes.fetch_sub(batch.bytes.len() as u64, Relaxed);
+        if let Some(reason) = self.shared.failed.get() {
+            let _ = answer.send(Err(AppendError::Failed(reason.clone())));
+            return;
+        }
+        let offset = self.next;
+        let received_at = self.clock.now().max(self.last_received_at + 1);
+        let duplicates = match self.decide(&batch, offset, received_at) {
+            Ok(duplicates) => duplicates,
+            Err(error) => {
+                self.fail(&error);
+                let _ = answer.send(Err(AppendError::Failed(error.to_string())));
+                return;
+            }
+        };
+        frame::encode(&batch, &duplicates, offset, received_at, &mut self.payload);
+        let records = (batch.items.len() - duplicates.len()) as u64;
+        self.next = offset + 1 + records;
+        self.last_received_at = received_at + records as Micros;
+        group.push(Pending { appended: Appended { offset, received_at, duplicates }, answer });
+    }
+
+    /// The indexes of the items that were stored before, or stand earlier in this group.
+    fn decide(
+        &mut self,
+        batch: &Batch,
+        offset: Offset,
+        received_at: Micros,
+    ) -> Result<Vec<u32>, super::LogError> {
+        let source = &batch.origin.source;
+        let (mut offset, mut received) = (offset, received_at);
+        let mut duplicates = Vec::new();
+        for (index, item) in batch.items.iter().enumerate() {
+            let Some((range, hash)) = &item.id else {
+                offset += 1;
+                received += 1;
+                continue;
+            };
+            let id = std::str::from_utf8(&batch.bytes[range.clone()])
+                .map_err(|_| super::LogError::Damaged("a message id is not UTF-8".into()))?;
+            let seen = self.ids.contains(*hash, source, id)
+                || self.dedup.find(*hash, source, id, received_at)?.is_some();
+            if seen {
+                duplicates.push(index as u32);
+                continue;
+            }
+            offset += 1;
+            received += 1;
+            self.ids.insert(*hash, source, id, offset, received);
+        }
+        Ok(duplicates)
+    }
+
+    /// Makes the gathered frames durable and answers everyone in the group.
+    fn write(&mut self, group: Vec<Pending>) {
+        let Some(first) = group.first().map(|pending| pending.appended.offset) else { return };
+        let size = self.payload.len();
+        let written = self.wal.append(&wal::Group {
+            first_offset: first,
+            end_offset: self.next,
+            last_received_at: self.last_received_at,
+            payload: &self.payload,
+        });
+        match written {
+            Ok(()) => self.written(first, group),
+            Err(error @ (WalError::Full { .. } | WalError::TooLarge { .. })) => {
+                // Nothing was written, so these offsets are free again.
+                self.next = first;
+                let reason = error.to_string();
+                let full =
+                    || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
+                answer_all(group, full);
+            }
+            Err(error) => {
+                self.fail(&error);
+                answer_all(group, || AppendError::Failed(error.to_string()));
+            }
+        }
+        // The bytes of a group that was written live on in the tail; the next is likely as large.
+        self.payload.clear();
+        self.payload.reserve(size);
+        self.ids.clear();
+    }
+
+    fn written(&mut self, first: Offset, group: Vec<Pending>) {
+        self.confirmed = false;
+        metrics::counter!("flowstate_log_fsyncs_total").increment(1);
+        metrics::gauge!("flowstate_log_end_offset").set(self.next as f64);
+        self.tail.push(Group {
+            first,
+            end: self.next,
+            last_received_at: self.last_received_at,
+            payload: std::mem::take(&mut self.payload).into(),
+        });
+        let inserted = self.remember();
+        self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
+        for pending in group {
+            // A request whose client has gone needs no answer.
+            let _ = pending.answer.send(Ok(pending.appended));
+        }
+        if let Err(error) = inserted {
+            self.fail(&error);
+        }
+    }
+
+    fn remember(&mut self) -> Result<(), super::LogError> {
+        let dedup = &mut self.dedup;
+        self.ids.drain(|hash, source, id, offset, received_at| {
+            dedup.insert(hash, source, id, offset, received_at);
+        });
+        self.dedup.durable(self.next)
+    }
+
+    fn release(&mut self, offset: Offset) {
+        if let Err(error) = self.wal.release(offset) {
+            tracing::warn!(%error, "WAL segments could not be released");
+        }
+        self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
+    }
+
+    fn close(self) {
+        if self.shared.failed.get().is_some() {
+            return;
+        }
+        if let Err(error) = self.wal.close() {
+            tracing::warn!(%error, "the last group could not be confirmed");
+        }
+        if let Err(error) = self.dedup.close() {
+            tracing::warn!(%error, "the deduplication index could not be written, the next start rebuilds it");
+        }
+    }
+
+    fn fail(&self, error: &dyn std::error::Error) {
+        let reason = error.to_string();
+        tracing::error!(reason, "the log cannot be written any more: restart, after mending the disk");
+        let _ = self.shared.failed.set(reason);
+    }
+}
+
+fn answer_all(group: Vec<Pending>, error: impl Fn() -> AppendError) {
+    for pending in group {
+        let _ = pending.answer.send(Err(error()));
+    }
+}

@@ -1,0 +1,167 @@
+//! Moves the WAL's new records into the tables, a commit at a time.
+//!
+//! It has a thread and a runtime of its own at a lower priority: requests come first.
+
+use super::appender::Appender;
+use super::published::Published;
+use super::rows::{Batches, Rows};
+use super::table::{Table, TableKind};
+use super::tail::{Group, Tail};
+use super::wal::WalReader;
+use super::{LogConfig, LogError, Offset, PartitionId, blocking};
+use crate::{Clock, failpoint};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Delay before the first retry of a commit that failed; it doubles up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How often the age of what waits is looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(crate) enum Command {
+    /// Commit everything that was durable when this was sent.
+    Flush(oneshot::Sender<Result<(), String>>),
+    /// The same, and end.
+    Close(oneshot::Sender<Result<(), String>>),
+}
+
+pub(crate) struct Committer {
+    pub(crate) config: LogConfig,
+    pub(crate) partition: PartitionId,
+    pub(crate) clock: Clock,
+    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) wal: WalReader,
+    pub(crate) appender: Arc<Appender>,
+    pub(crate) published: Arc<Published>,
+    /// The first offset that is not committed.
+    pub(crate) next: Offset,
+}
+
+/// Records that go into one commit.
+struct Part {
+    groups: Vec<Arc<Group>>,
+    bytes: u64,
+    end: Offset,
+}
+
+impl Committer {
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut moved = self.tail.follow();
+        let mut retry = RETRY.0;
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => Some(command),
+                _ = moved.changed() => None,
+                () = tokio::time::sleep(TICK) => None,
+            };
+            let outcome = match &command {
+                Some(_) => self.commit_until(self.tail.end()).await,
+                None => self.commit_due().await,
+            };
+            self.published.set_commit_error(outcome.as_ref().err().map(ToString::to_string));
+            match command {
+                Some(Some(Command::Flush(done))) => {
+                    let _ = done.send(outcome.map_err(|error| error.to_string()));
+                }
+                Some(Some(Command::Close(done))) => {
+                    let _ = done.send(outcome.map_err(|error| error.to_string()));
+                    return;
+                }
+                Some(None) => return,
+                None => match outcome {
+                    Ok(()) => retry = RETRY.0,
+                    Err(error) => {
+                        tracing::warn!(%error, retry_s = retry.as_secs(), "a commit failed; events stay in the WAL");
+                        tokio::time::sleep(retry).await;
+                        retry = (retry * 2).min(RETRY.1);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Commits while there is a full commit's worth or something old enough.
+    async fn commit_due(&mut self) -> Result<(), LogError> {
+        loop {
+            let waiting = self.tail.waiting();
+            let age = self.config.commit_age.as_micros() as i64;
+            let old = match waiting.since {
+                Some(since) => self.clock.now() - since >= age,
+                // Nothing in memory waits: whatever is left over lies in the WAL since the start.
+                None => self.next < self.tail.end(),
+            };
+            if !old && waiting.bytes < self.config.commit_bytes {
+                return Ok(());
+            }
+            self.commit_next().await?;
+        }
+    }
+
+    async fn commit_until(&mut self, end: Offset) -> Result<(), LogError> {
+        while self.next < end {
+            self.commit_next().await?;
+        }
+        Ok(())
+    }
+
+    async fn commit_next(&mut self) -> Result<(), LogError> {
+        let began = tokio::time::Instant::now();
+        let part = self.gather().await?;
+        let last = part.end - 1;
+        let partition = self.partition.clone();
+        let after = TableKind::ALL.map(|kind| self.tables[kind.index()].committed(&partition));
+        let groups = part.groups;
+        let batches = blocking(move || build(Rows::after(partition, after), &groups)).await?;
+        for kind in TableKind::ALL {
+            self.tables[kind.index()].append(&self.partition, batches.get(kind).to_vec(), last).await?;
+        }
+        failpoint::hit("after_commit_before_release");
+        self.next = part.end;
+        self.tail.committed(part.end, part.bytes);
+        self.appender.release(self.published.releasable(part.end));
+        metrics::histogram!("flowstate_log_commit_seconds").record(began.elapsed());
+        metrics::gauge!("flowstate_log_committed_offset").set(part.end as f64);
+        metrics::gauge!("flowstate_log_wal_bytes").set(self.appender.wal_bytes() as f64);
+        for table in &self.tables {
+            let files = table.snapshot().files.len();
+            metrics::gauge!("flowstate_log_files", "table" => table.kind().name()).set(files as f64);
+        }
+        Ok(())
+    }
+
+    /// The next records in order, up to the size of a commit; at least one group.
+    async fn gather(&self) -> Result<Part, LogError> {
+        let groups = match self.tail.groups_from(self.next) {
+            Some(groups) => groups,
+            None => {
+                let (wal, next, bytes) = (self.wal.clone(), self.next, self.config.commit_bytes);
+                blocking(move || super::groups_of_wal(&wal, next, bytes)).await?.unwrap_or_default()
+            }
+        };
+        let mut part = Part { groups: Vec::new(), bytes: 0, end: self.next };
+        for group in groups {
+            if part.bytes > 0 && part.bytes + group.payload.len() as u64 > self.config.commit_bytes {
+                break;
+            }
+            part.bytes += group.payload.len() as u64;
+            part.end = group.end;
+            part.groups.push(group);
+        }
+        if part.end == self.next {
+            return Err(LogError::Damaged(format!("the WAL does not hold offset {}", self.next)));
+        }
+        Ok(part)
+    }
+}
+
+fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
+    for group in groups {
+        for frame in group.frames() {
+            rows.push(&frame?).map_err(|error| LogError::Damaged(error.to_string()))?;
+        }
+    }
+    Ok(rows.finish())
+}

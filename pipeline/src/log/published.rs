@@ -1,0 +1,85 @@
+//! What readers see: the newest version of each table, and how far back someone still reads the WAL.
+
+use super::table::{Table, TableKind, TableSnapshot};
+use super::{Offset, PartitionId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) struct Published {
+    partition: PartitionId,
+    /// In the order of [`TableKind::ALL`].
+    tables: Vec<Arc<Table>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Offsets that must stay readable in the WAL, with how many hold on to each.
+    pins: BTreeMap<Offset, usize>,
+    commit_error: Option<String>,
+}
+
+/// Keeps the WAL from `from` on readable while it lives.
+pub(crate) struct Pin {
+    published: Arc<Published>,
+    from: Offset,
+}
+
+impl Published {
+    pub(crate) fn new(partition: PartitionId, tables: Vec<Arc<Table>>) -> Arc<Self> {
+        Arc::new(Self { partition, tables, inner: Mutex::default() })
+    }
+
+    /// The tables now, the first offset that is not committed in each, and a hold on the WAL.
+    pub(crate) fn pin(self: &Arc<Self>) -> (Vec<Arc<TableSnapshot>>, [Offset; 3], Pin) {
+        let mut inner = self.lock();
+        // Receipts first: they are committed last, so what they hold the others hold by then.
+        let mut tables: Vec<_> = self.tables.iter().rev().map(|table| table.snapshot()).collect();
+        tables.reverse();
+        let bounds = bounds(&tables, &self.partition);
+        let from = bounds.into_iter().min().unwrap_or(0);
+        *inner.pins.entry(from).or_default() += 1;
+        (tables, bounds, Pin { published: Arc::clone(self), from })
+    }
+
+    /// How far the WAL may be released when everything below `committed` is in the tables.
+    pub(crate) fn releasable(&self, committed: Offset) -> Offset {
+        self.lock().pins.keys().next().map_or(committed, |&pinned| pinned.min(committed))
+    }
+
+    pub(crate) fn set_commit_error(&self, error: Option<String>) {
+        self.lock().commit_error = error;
+    }
+
+    /// What the last commit failed with; `None` when it did not.
+    pub(crate) fn commit_error(&self) -> Option<String> {
+        self.lock().commit_error.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first offset of `partition` that each table does not hold.
+///
+/// Every frame has a receipt and receipts are committed last, so what the receipts' table has
+/// committed, the others have too, even where they had no row to commit.
+pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> [Offset; 3] {
+    let next =
+        |kind: TableKind| tables[kind.index()].committed.get(partition).map_or(0, |&committed| committed + 1);
+    let all = next(TableKind::Receipts);
+    TableKind::ALL.map(|kind| next(kind).max(all))
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut inner = self.published.lock();
+        if let Some(count) = inner.pins.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                inner.pins.remove(&self.from);
+            }
+        }
+    }
+}

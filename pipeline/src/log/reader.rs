@@ -1,0 +1,160 @@
+//! Reading events in offset order, wherever they lie: in memory, in the WAL or in Parquet files.
+
+use super::published::Published;
+use super::stored::{self, EventRows};
+use super::table::{DataFile, TableKind};
+use super::tail::{Group, Tail};
+use super::wal::WalReader;
+use super::{LogError, Offset, PartitionId, Stored, blocking};
+use crate::event::{Event, Record};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How much of the WAL is read at once.
+const WAL_BYTES: u64 = 4 << 20;
+
+/// Reads events in offset order, wherever they lie: in memory, in the WAL or in Parquet files.
+///
+/// No gap and no repeat, across restarts, commits and compaction. It takes part in no decision
+/// about what is kept: a reader that is far behind finds everything in the tables.
+pub struct Reader {
+    pub(super) partition: PartitionId,
+    pub(super) tail: Arc<Tail>,
+    pub(super) wal: WalReader,
+    pub(super) published: Arc<Published>,
+    moved: watch::Receiver<Offset>,
+    /// Every event below it was handed out or is in `ready`.
+    next: Offset,
+    ready: VecDeque<Stored<Event<'static>>>,
+    file: Option<(EventRows, DataFile)>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        partition: PartitionId,
+        tail: Arc<Tail>,
+        wal: WalReader,
+        published: Arc<Published>,
+        from: Offset,
+    ) -> Self {
+        let moved = tail.follow();
+        Self { partition, tail, wal, published, moved, next: from, ready: VecDeque::new(), file: None }
+    }
+
+    /// The next events, at most `max`, and the position to go on from. Waits while there is nothing
+    /// new. The events may be none where the log holds only other records up to that position.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when records are missing; [`LogError::Store`] when a read failed. The
+    /// position stays, so the call may be repeated.
+    pub async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
+        if self.ready.is_empty() {
+            self.refill().await?;
+        }
+        let events: Vec<_> = self.ready.drain(..max.min(self.ready.len())).collect();
+        let position = match (self.ready.front(), events.last()) {
+            (Some(_), Some(last)) => last.offset + 1,
+            _ => self.next,
+        };
+        Ok((events, position))
+    }
+
+    async fn refill(&mut self) -> Result<(), LogError> {
+        loop {
+            if let Some((rows, file)) = &mut self.file {
+                if let Some(events) = rows.next(self.next).await? {
+                    if let Some(last) = events.last() {
+                        self.next = last.offset + 1;
+                        self.ready.extend(events);
+                        return Ok(());
+                    }
+                    continue;
+                }
+                self.next = self.next.max(file.offsets.1 + 1);
+                self.file = None;
+            }
+            self.moved.borrow_and_update();
+            if let Some(groups) = self.tail.groups_from(self.next) {
+                if groups.is_empty() {
+                    // An error means that the log is gone, and with it all that could still come.
+                    self.moved
+                        .changed()
+                        .await
+                        .map_err(|error| LogError::store("the log was closed", error))?;
+                    continue;
+                }
+                return self.take(&groups);
+            }
+            match self.groups_of_wal().await? {
+                Some(groups) => return self.take(&groups),
+                None => self.open_file().await?,
+            }
+        }
+    }
+
+    /// The groups of the WAL from `next` on; `None` when it does not hold them any more.
+    async fn groups_of_wal(&mut self) -> Result<Option<Vec<Arc<Group>>>, LogError> {
+        let (wal, next) = (self.wal.clone(), self.next);
+        blocking(move || super::groups_of_wal(&wal, next, WAL_BYTES)).await
+    }
+
+    /// Opens the file that holds `next` or what comes after it; without one, everything up to what
+    /// is committed is no event.
+    async fn open_file(&mut self) -> Result<(), LogError> {
+        let (tables, bounds, _pin) = self.published.pin();
+        let events = &tables[TableKind::Events.index()];
+        let file = events
+            .files
+            .iter()
+            .filter(|file| file.partition == self.partition && file.offsets.1 >= self.next)
+            .min_by_key(|file| file.offsets.0);
+        match file {
+            Some(file) => {
+                let rows = EventRows::open(events, file, self.next).await?;
+                self.file = Some((rows, file.clone()));
+                Ok(())
+            }
+            None if self.next < bounds[TableKind::Events.index()] => {
+                self.next = bounds[TableKind::Events.index()];
+                Ok(())
+            }
+            None => Err(LogError::Damaged(format!(
+                "offset {} is neither in the WAL nor in the tables",
+                self.next
+            ))),
+        }
+    }
+
+    fn take(&mut self, groups: &[Arc<Group>]) -> Result<(), LogError> {
+        let mut sources = stored::Sources::default();
+        for group in groups {
+            for frame in group.frames() {
+                let frame = frame?;
+                let source = sources.get(frame.source);
+                for record in frame.records() {
+                    let (offset, received_at, record) =
+                        record.map_err(|error| LogError::Damaged(error.to_string()))?;
+                    let Record::Event(mut event) = record else { continue };
+                    if offset < self.next {
+                        continue;
+                    }
+                    event.flags.insert(event.timestamp(received_at).1);
+                    self.ready.push_back(Stored {
+                        partition: self.partition.clone(),
+                        offset,
+                        received_at,
+                        source: Arc::clone(&source),
+                        test: frame.test,
+                        record: event.into_owned(),
+                    });
+                }
+            }
+            self.next = self.next.max(group.end);
+            if self.ready.len() >= 4_096 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

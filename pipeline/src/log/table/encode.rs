@@ -1,0 +1,130 @@
+//! Rows as one Parquet file, with the statistics and filters that queries skip by.
+
+use super::{TableKind, statistics};
+use crate::log::{LogError, Offset};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+/// Rows in one row group.
+pub(super) const GROUP_ROWS_MAX: usize = 128 * 1024;
+
+/// How hard to compress: 1 for files that will be compacted, 3 for compacted ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    Append = 1,
+    Compact = 3,
+}
+
+/// Writes one file in memory, batch by batch, in offset order.
+pub(super) struct Encoder {
+    kind: TableKind,
+    writer: ArrowWriter<Vec<u8>>,
+    offsets: Option<(Offset, Offset)>,
+    rows: u64,
+}
+
+/// A file that is ready to be put into the store.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u64,
+    pub(super) offsets: (Offset, Offset),
+    pub(super) stats: String,
+}
+
+impl Encoder {
+    pub(super) fn new(kind: TableKind, effort: Effort) -> Result<Self, LogError> {
+        // Every engine reads the types from Parquet's own schema; a copy of Arrow's costs kilobytes.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(kind, effort))
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), kind.file_schema(), options)
+            .map_err(|error| failed(kind, error))?;
+        Ok(Self { kind, writer, offsets: None, rows: 0 })
+    }
+
+    /// Adds rows; a trailing `received_date` is left out, as it is in the file's path.
+    ///
+    /// # Errors
+    /// When the rows do not follow the ones before, which is a defect of ours.
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        let Some((first, last)) = offsets(batch) else { return Ok(()) };
+        if let Some((_, before)) = self.offsets.filter(|(_, before)| *before >= first) {
+            let what = format!("rows of `{}` are out of order", self.kind.name());
+            return Err(LogError::store(what, format!("offset {first} follows offset {before}")));
+        }
+        let in_order = batch
+            .column_by_name("log_offset")
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .is_some_and(|column| column.values().is_sorted_by(|a, b| a < b));
+        if !in_order {
+            let what = format!("rows of `{}` are out of order", self.kind.name());
+            return Err(LogError::store(what, format!("between the offsets {first} and {last}")));
+        }
+        let columns: Vec<usize> = (0..self.kind.file_schema().fields().len()).collect();
+        let batch = batch.project(&columns).map_err(|error| failed(self.kind, error))?;
+        self.writer.write(&batch).map_err(|error| failed(self.kind, error))?;
+        self.offsets = Some((self.offsets.map_or(first, |(first, _)| first), last));
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// The whole file; `None` when no row was pushed.
+    pub(super) fn finish(mut self) -> Result<Option<Encoded>, LogError> {
+        let Some(offsets) = self.offsets else { return Ok(None) };
+        let metadata = self.writer.finish().map_err(|error| failed(self.kind, error))?;
+        let stats = statistics::to_json(self.kind, &metadata);
+        let bytes = std::mem::take(self.writer.inner_mut());
+        Ok(Some(Encoded { bytes, rows: self.rows, offsets, stats }))
+    }
+}
+
+/// The first and the last offset of a batch in offset order; `None` when it has no rows.
+pub(super) fn offsets(batch: &RecordBatch) -> Option<(Offset, Offset)> {
+    let column = batch.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
+    let last = column.values().len().checked_sub(1)?;
+    Some((u64::try_from(column.value(0)).ok()?, u64::try_from(column.value(last)).ok()?))
+}
+
+fn failed(kind: TableKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LogError {
+    LogError::store(format!("rows of `{}` cannot be encoded", kind.name()), error)
+}
+
+fn properties(kind: TableKind, effort: Effort) -> WriterProperties {
+    let level = ZstdLevel::try_new(effort as i32).expect("1 and 3 are levels of zstd");
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+        .set_statistics_truncate_length(Some(statistics::TEXT_BYTES_MAX))
+        .set_column_index_truncate_length(Some(statistics::TEXT_BYTES_MAX))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    let column = |name: &str| ColumnPath::from(name);
+    for name in kind.statistics_columns() {
+        builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
+    }
+    for name in ["log_offset", "received_at", "timestamp", "original_timestamp", "sent_at"] {
+        builder = builder
+            .set_column_dictionary_enabled(column(name), false)
+            .set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in ["message_id", "properties", "traits", "context", "extra", "body"] {
+        builder = builder.set_column_dictionary_enabled(column(name), false);
+    }
+    for name in ["properties", "traits", "context", "integrations", "extra", "body"] {
+        builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::None);
+    }
+    for name in kind.bloom_columns() {
+        // The writer folds the filter down to the values that are there.
+        builder = builder
+            .set_column_bloom_filter_enabled(column(name), true)
+            .set_column_bloom_filter_fpp(column(name), 0.01)
+            .set_column_bloom_filter_max_ndv(column(name), GROUP_ROWS_MAX as u64);
+    }
+    builder.build()
+}

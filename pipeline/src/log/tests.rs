@@ -1,0 +1,169 @@
+use super::*;
+use crate::clock::{DAY, HOUR, SECOND};
+use crate::event::{Event, Kind, Rejected};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use futures::TryStreamExt;
+use std::time::Duration;
+
+const NOW: Micros = 1_768_478_400 * SECOND;
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    clock: Clock,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), clock: Clock::given(NOW) }
+    }
+
+    fn config(&self) -> LogConfig {
+        LogConfig {
+            dir: self.dir.path().to_path_buf(),
+            store: url::Url::from_directory_path(self.dir.path().join("tables")).unwrap(),
+            wal_bytes_max: 64 << 20,
+            segment_bytes: 1 << 20,
+            commit_age: Duration::from_secs(3600),
+            commit_bytes: 8 << 20,
+            dedup_window: Duration::from_secs(7 * 86_400),
+            dedup_memory_bytes_max: 16 << 20,
+        }
+    }
+
+    async fn open(&self) -> Log {
+        Log::open(self.config(), self.clock.clone()).await.unwrap()
+    }
+}
+
+fn batch(source: &str, ids: &[&str]) -> Batch {
+    let mut batch = Batch::new(Origin { source: source.into(), test: false }, ids.len() as u32);
+    for id in ids {
+        let mut event = Event::new(Kind::Track, *id);
+        event.event = Some("Order Completed".into());
+        event.user_id = Some("ada".into());
+        event.properties = Some(r#"{"revenue":42.5}"#.into());
+        batch.push_event(&event);
+    }
+    batch
+}
+
+async fn offsets(log: &Log, kind: TableKind) -> Vec<i64> {
+    let view = log.snapshot().tables[kind.index()].clone();
+    let mut all = Vec::new();
+    for file in view.table.files.iter() {
+        let mut rows = stored::Rows::open(&view.table, file, &["log_offset"], 0).await.unwrap();
+        while let Some(batch) = rows.next().await.unwrap() {
+            all.extend(batch.column(0).as_primitive::<Int64Type>().values());
+        }
+    }
+    let fresh: Vec<RecordBatch> = view.fresh.batches(kind).try_collect().await.unwrap();
+    for batch in fresh {
+        all.extend(batch.column_by_name("log_offset").unwrap().as_primitive::<Int64Type>().values());
+    }
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn what_was_appended_is_seen_at_once_and_once_whatever_happens_between() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    let first = log.append(batch("web", &["a", "b"])).await.unwrap();
+    assert_eq!((first.offset, first.received_at, first.duplicates), (0, NOW, vec![]));
+    assert_eq!(offsets(&log, TableKind::Events).await, [1, 2]);
+    log.flush().await.unwrap();
+    assert_eq!(offsets(&log, TableKind::Events).await, [1, 2]);
+    let second = log.append(batch("web", &["b", "c", "c"])).await.unwrap();
+    assert_eq!((second.offset, second.duplicates), (3, vec![0, 2]));
+    assert_eq!(log.append(batch("app", &["a"])).await.unwrap().duplicates, [0_u32; 0]);
+    assert_eq!(offsets(&log, TableKind::Events).await, [1, 2, 4, 6]);
+    assert_eq!(offsets(&log, TableKind::Receipts).await, [0, 3, 5]);
+    log.close().await.unwrap();
+    assert!(matches!(log.append(batch("web", &["d"])).await, Err(AppendError::ShuttingDown)));
+
+    let log = fixture.open().await;
+    assert_eq!(offsets(&log, TableKind::Events).await, [1, 2, 4, 6]);
+    assert_eq!(log.append(batch("web", &["c", "d"])).await.unwrap().duplicates, [0]);
+    assert_eq!(offsets(&log, TableKind::Events).await, [1, 2, 4, 6, 8]);
+}
+
+#[tokio::test]
+async fn a_reader_finds_every_event_in_order_in_files_and_in_memory() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    for round in 0..6 {
+        for request in 0..20 {
+            let ids: Vec<String> = (0..5).map(|item| format!("{round}-{request}-{item}")).collect();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            log.append(batch("web", &ids)).await.unwrap();
+        }
+        if round < 4 {
+            log.flush().await.unwrap();
+        }
+    }
+    let log = if log.close().await.is_ok() { fixture.open().await } else { panic!("it did not close") };
+    log.append(batch("web", &["last"])).await.unwrap();
+    let mut reader = log.reader(7);
+    let (mut ids, mut next) = (Vec::new(), 0);
+    while next < log.status().end {
+        let (events, position) = reader.next(17).await.unwrap();
+        assert!(events.len() <= 17 && position > next);
+        assert!(events.iter().all(|event| event.offset >= next && event.offset < position));
+        ids.extend(events.into_iter().map(|event| event.record.message_id.into_owned()));
+        next = position;
+    }
+    // Offset 6 is the receipt of the second request, so 7 is its first event.
+    let expected = (0..6).flat_map(|round| {
+        (0..20).flat_map(move |request| (0..5).map(move |item| format!("{round}-{request}-{item}")))
+    });
+    let expected: Vec<String> = expected.skip(5).chain(["last".to_owned()]).collect();
+    assert_eq!(ids, expected);
+}
+
+#[tokio::test]
+async fn ids_are_forgotten_after_the_window_and_not_before() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    log.append(batch("web", &["a"])).await.unwrap();
+    fixture.clock.advance(7 * DAY - HOUR);
+    assert_eq!(log.append(batch("web", &["a"])).await.unwrap().duplicates, [0]);
+    fixture.clock.advance(2 * HOUR);
+    assert_eq!(log.append(batch("web", &["a"])).await.unwrap().duplicates, [0_u32; 0]);
+}
+
+#[tokio::test]
+async fn a_log_verifies_while_closed_and_tells_a_missing_file() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    for id in ["a", "b", "a"] {
+        let mut batch = batch("web", &[id]);
+        batch.received += 1;
+        batch.push_rejected(&Rejected {
+            code: "event_not_defined".into(),
+            field: Some("event".into()),
+            message: "`event` is missing".into(),
+            message_id: None,
+            body: Some("{}".into()),
+            body_bytes: 2,
+        });
+        log.append(batch).await.unwrap();
+    }
+    log.close().await.unwrap();
+    let report = verify::verify(&fixture.config()).await.unwrap();
+    assert!(report.is_sound(), "{report:#?}");
+    let read_only = read_only(&fixture.config()).await.unwrap();
+    assert_eq!(read_only.tables[TableKind::Rejected.index()].table.files.len(), 1);
+    let file = &read_only.tables[0].table.files[0];
+    std::fs::remove_file(fixture.dir.path().join("tables/events").join(&file.path)).unwrap();
+    let report = verify::verify(&fixture.config()).await.unwrap();
+    let faults: Vec<_> = report.checks.iter().flat_map(|check| &check.faults).collect();
+    assert!(faults.iter().any(|fault| fault.contains(&file.path)), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let fixture = Fixture::new();
+    let _log = fixture.open().await;
+    assert!(matches!(Log::open(fixture.config(), Clock::system()).await, Err(LogError::InUse(_))));
+}

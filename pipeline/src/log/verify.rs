@@ -1,0 +1,385 @@
+//! Proves the log: reads all of it and says exactly what is damaged.
+
+use super::stored::Rows;
+use super::table::{DataFile, Table, TableKind, TableSnapshot};
+use super::wal::{self, fs::RealFs};
+use super::{LogConfig, LogError, Offset, PartitionId, blocking, groups_of_wal};
+use crate::Micros;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// No more than this many faults are told for each check.
+const FAULTS_MAX: usize = 20;
+
+const WAL_BYTES: u64 = 16 << 20;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The checks in the order they were made.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// How much of it there was.
+    pub detail: String,
+    /// What is wrong: where it lies and what should be there. At most the first 20.
+    pub faults: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.checks.iter().all(|check| check.faults.is_empty())
+    }
+
+    fn add(&mut self, name: &str, detail: String, mut faults: Vec<String>) {
+        faults.truncate(FAULTS_MAX);
+        self.checks.push(Check { name: name.into(), detail, faults });
+    }
+}
+
+/// Checks the WAL's groups and frames, every file that the tables name, that offsets are dense and
+/// received in order, and that every receipt agrees with its outcomes.
+///
+/// Reads only. A server that runs on the directory keeps its WAL to itself; then only the tables
+/// are checked and the report says so.
+///
+/// # Errors
+/// [`LogError::Store`] when disk or store cannot be read at all. Damage is no error, it is told.
+pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
+    let mut report = Report::default();
+    let wal = check_wal(config, &mut report).await?;
+    let store = super::store::Store::open_read_only(&config.store)?;
+    let mut tables = Vec::new();
+    for kind in TableKind::ALL {
+        match Table::read(&store, kind).await {
+            Ok(Some(table)) => tables.push(Arc::new(table)),
+            Ok(None) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()])
+            }
+            Err(LogError::Damaged(fault)) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec![fault])
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if tables.len() < TableKind::ALL.len() {
+        return Ok(report);
+    }
+    for table in &tables {
+        check_files(table, &mut report).await?;
+    }
+    let partitions: BTreeSet<&PartitionId> = tables.iter().flat_map(|table| table.committed.keys()).collect();
+    for partition in partitions {
+        check_partition(&tables, partition, &mut report).await?;
+    }
+    if let Some((partition, first, end)) = wal {
+        let bounds = super::published::bounds(&tables, &partition);
+        let fault = super::recovery::check_joined(&partition, first, end, bounds).err();
+        let detail = format!(
+            "offsets {first} to {end} in the WAL, tables up to {}",
+            bounds[TableKind::Receipts.index()]
+        );
+        report.add("WAL joins the tables", detail, fault.iter().map(ToString::to_string).collect());
+    }
+    Ok(report)
+}
+
+/// The partition, the first offset and the end of the WAL, when it can be read.
+async fn check_wal(
+    config: &LogConfig,
+    report: &mut Report,
+) -> Result<Option<(PartitionId, Offset, Offset)>, LogError> {
+    let dir = config.dir.join("wal");
+    let held = match blocking(move || wal::read_only(RealFs, &dir)).await {
+        Ok(Some(held)) => held,
+        Ok(None) => {
+            report.add("WAL", "not checked: there is none, or a server holds it".into(), Vec::new());
+            return Ok(None);
+        }
+        Err(LogError::Damaged(fault)) => {
+            let dir = config.dir.join("wal");
+            let found = blocking(move || wal::inspect(RealFs, &dir)).await;
+            let damage = found.ok().flatten().map(|found| found.damage).unwrap_or_default();
+            let faults = damage.iter().map(ToString::to_string).collect::<Vec<_>>();
+            report.add("WAL", String::new(), if faults.is_empty() { vec![fault] } else { faults });
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let (partition, first, end) = (held.partition.clone(), held.first_offset, held.end);
+    let (frames, faults) = blocking(move || Ok(check_frames(&held))).await?;
+    report.add("WAL", format!("{frames} requests at offsets {first} to {end}"), faults);
+    Ok(Some((partition, first, end)))
+}
+
+fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
+    let (mut frames, mut next, mut received_at) = (0, held.first_offset, Micros::MIN);
+    let mut faults = Vec::new();
+    while next < held.end {
+        let groups = match groups_of_wal(&held.reader, next, WAL_BYTES) {
+            Ok(groups) => groups.unwrap_or_default(),
+            Err(error) => {
+                faults.push(error.to_string());
+                break;
+            }
+        };
+        for frame in groups.iter().flat_map(|group| group.frames()) {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    faults.push(error.to_string());
+                    continue;
+                }
+            };
+            frames += 1;
+            if frame.offset != next {
+                faults.push(format!("offset {next} is missing: the next request begins at {}", frame.offset));
+            }
+            if frame.received_at <= received_at {
+                faults.push(format!("offset {}: received no later than the record before it", frame.offset));
+            }
+            let outcomes = frame.records + frame.duplicates.len() as u64;
+            if frame.received != outcomes {
+                faults.push(format!(
+                    "offset {}: {} items received, {outcomes} accounted for",
+                    frame.offset, frame.received
+                ));
+            }
+            if let Some(error) = frame.records().find_map(Result::err) {
+                faults.push(format!("offset {}: {error}", frame.offset));
+            }
+            next = frame.end();
+            received_at = frame.received_at + frame.records as Micros;
+        }
+        match groups.last() {
+            Some(last) => next = last.end,
+            None => {
+                faults.push(format!("offset {next} is missing from the WAL"));
+                break;
+            }
+        }
+    }
+    (frames, faults)
+}
+
+/// Every file that the table names is there in full.
+async fn check_files(table: &TableSnapshot, report: &mut Report) -> Result<(), LogError> {
+    let mut faults = Vec::new();
+    for file in table.files.iter() {
+        let location = Path::from(file.path.as_str());
+        match table.store.head(&location).await {
+            Ok(found) if found.size == file.bytes => {}
+            Ok(found) => {
+                faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes))
+            }
+            Err(object_store::Error::NotFound { .. }) => faults.push(format!("`{}` is missing", file.path)),
+            Err(error) => return Err(LogError::store(format!("`{}` cannot be looked up", file.path), error)),
+        }
+    }
+    let (files, rows) = (table.files.len(), table.files.iter().map(|file| file.rows).sum::<u64>());
+    report.add(
+        &format!("table {}", table.kind.name()),
+        format!("version {}, {files} files, {rows} rows", table.version),
+        faults,
+    );
+    Ok(())
+}
+
+/// The rows of one table and partition in the order of their files, a batch at a time.
+struct Rowwise<'a> {
+    table: &'a Arc<TableSnapshot>,
+    files: VecDeque<&'a DataFile>,
+    open: Option<Rows>,
+    batch: Option<(RecordBatch, usize)>,
+}
+
+/// What the walk over all rows needs of one.
+struct Row {
+    kind: TableKind,
+    offset: Offset,
+    received_at: Micros,
+    /// Received, accepted, duplicate, rejected, and named duplicates; receipts only.
+    receipt: Option<[i64; 5]>,
+}
+
+impl<'a> Rowwise<'a> {
+    fn new(table: &'a Arc<TableSnapshot>, partition: &PartitionId) -> Self {
+        let mut files: Vec<_> = table.files.iter().filter(|file| file.partition == *partition).collect();
+        files.sort_by_key(|file| file.offsets);
+        Self { table, files: files.into(), open: None, batch: None }
+    }
+
+    async fn next(&mut self) -> Result<Option<Row>, LogError> {
+        loop {
+            if let Some((batch, at)) = &mut self.batch {
+                if *at < batch.num_rows() {
+                    let row = row(self.table.kind, batch, *at);
+                    *at += 1;
+                    return row.map(Some).ok_or_else(|| {
+                        LogError::Damaged(format!("table {} lacks a column", self.table.kind.name()))
+                    });
+                }
+                self.batch = None;
+            }
+            if let Some(rows) = &mut self.open {
+                match rows.next().await? {
+                    Some(batch) => self.batch = Some((batch, 0)),
+                    None => self.open = None,
+                }
+                continue;
+            }
+            let Some(file) = self.files.pop_front() else { return Ok(None) };
+            let columns: &[&str] = match self.table.kind {
+                TableKind::Receipts => &[
+                    "log_offset",
+                    "received_at",
+                    "received",
+                    "accepted",
+                    "duplicate",
+                    "rejected",
+                    "duplicates",
+                ],
+                _ => &["log_offset", "received_at"],
+            };
+            self.open = Some(Rows::open(self.table, file, columns, 0).await?);
+        }
+    }
+}
+
+fn row(kind: TableKind, batch: &RecordBatch, at: usize) -> Option<Row> {
+    let integer = |name| Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(at));
+    let received_at =
+        batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?.value(at);
+    let receipt = match kind {
+        TableKind::Receipts => {
+            let duplicates = batch.column_by_name("duplicates")?.as_list_opt::<i32>()?;
+            let named = if duplicates.is_null(at) { 0 } else { duplicates.value_length(at) };
+            Some([
+                integer("received")?,
+                integer("accepted")?,
+                integer("duplicate")?,
+                integer("rejected")?,
+                i64::from(named),
+            ])
+        }
+        _ => None,
+    };
+    Some(Row { kind, offset: integer("log_offset")? as Offset, received_at, receipt })
+}
+
+/// Walks over all rows of a partition in offset order: none is missing, none is there twice, each
+/// was received after the one before, and each receipt agrees with the rows that follow it.
+async fn check_partition(
+    tables: &[Arc<TableSnapshot>],
+    partition: &PartitionId,
+    report: &mut Report,
+) -> Result<(), LogError> {
+    let mut streams: Vec<_> = tables.iter().map(|table| Rowwise::new(table, partition)).collect();
+    let mut heads = BTreeMap::new();
+    let mut walk = Walk::default();
+    let mut unreadable = Vec::new();
+    for (index, stream) in streams.iter_mut().enumerate() {
+        advance(stream, index, &mut heads, &mut unreadable).await;
+    }
+    while let Some(((_, index), row)) = heads.pop_first() {
+        walk.step(&row);
+        advance(&mut streams[index], index, &mut heads, &mut unreadable).await;
+    }
+    walk.end_of_request();
+    unreadable.append(&mut walk.faults);
+    let detail = format!(
+        "{} records: {} received = {} accepted + {} duplicate + {} rejected",
+        walk.next, walk.totals[0], walk.totals[1], walk.totals[2], walk.totals[3]
+    );
+    report.add(&format!("partition {partition}"), detail, unreadable);
+    Ok(())
+}
+
+async fn advance(
+    stream: &mut Rowwise<'_>,
+    index: usize,
+    heads: &mut BTreeMap<(Offset, usize), Row>,
+    unreadable: &mut Vec<String>,
+) {
+    match stream.next().await {
+        Ok(Some(row)) => {
+            heads.insert((row.offset, index), row);
+        }
+        Ok(None) => {}
+        Err(error) => unreadable.push(error.to_string()),
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    next: Offset,
+    received_at: Micros,
+    totals: [i64; 4],
+    /// What the last receipt announced and what came since: events and rejected.
+    announced: [i64; 2],
+    came: [i64; 2],
+    request: Offset,
+    faults: Vec<String>,
+}
+
+impl Walk {
+    fn step(&mut self, row: &Row) {
+        if row.offset > self.next {
+            self.fault(format!("offsets {} to {} are missing", self.next, row.offset - 1));
+        }
+        if row.offset < self.next {
+            self.fault(format!("offset {} is there twice, in table {}", row.offset, row.kind.name()));
+            return;
+        }
+        if row.received_at <= self.received_at {
+            self.fault(format!("offset {} was received no later than the record before it", row.offset));
+        }
+        self.next = row.offset + 1;
+        self.received_at = row.received_at;
+        match row.receipt {
+            None => self.came[usize::from(row.kind == TableKind::Rejected)] += 1,
+            Some([received, accepted, duplicate, rejected, named]) => {
+                self.end_of_request();
+                (self.request, self.announced, self.came) = (row.offset, [accepted, rejected], [0, 0]);
+                if received != accepted + duplicate + rejected || duplicate != named {
+                    self.fault(format!(
+                        "receipt {}: {received} received, {accepted} accepted, {duplicate} duplicate \
+                         ({named} named), {rejected} rejected",
+                        row.offset
+                    ));
+                }
+                for (total, more) in self.totals.iter_mut().zip([received, accepted, duplicate, rejected]) {
+                    *total += more;
+                }
+            }
+        }
+    }
+
+    fn end_of_request(&mut self) {
+        if self.announced != self.came {
+            let ([accepted, rejected], [events, broken]) = (self.announced, self.came);
+            self.fault(format!(
+                "receipt {}: {accepted} accepted and {rejected} rejected, but {events} events and {broken} \
+                 rejected events follow",
+                self.request
+            ));
+        }
+    }
+
+    fn fault(&mut self, fault: String) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Runs queries, within limits.
+
+use crate::answer::{self, Answer, AnswerLimits, Deadline};
+use crate::json_casts::JsonCasts;
+use crate::table::{LogTable, StatsCache};
+use crate::traits_fold::TraitsFold;
+use crate::{SqlError, statement, views};
+use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
+use datafusion::common::{DataFusionError, Result as PlanResult};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement;
+use pipeline::log::Snapshot;
+use pipeline::log::table::TableKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+const CATALOG: &str = "flowstate";
+const SCHEMA: &str = "public";
+
+/// Parquet footers are kept up to this size.
+const FOOTERS_BYTES_MAX: usize = 32 << 20;
+
+/// Threads of queries yield to those that take events in.
+const NICENESS: i32 = 10;
+
+/// The limits of queries.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Memory for sorts, joins and groups, shared by all queries. Beyond it they spill or fail.
+    pub memory_bytes_max: usize,
+    /// Disk for what does not fit into memory, shared by all queries.
+    pub spill_bytes_max: u64,
+    /// Where that lies; `None` is the system's directory for temporary files.
+    pub spill_dir: Option<PathBuf>,
+    /// How long a query may take, until its last row is read.
+    pub timeout: Duration,
+    /// An answer has at most this many rows.
+    pub rows_max: usize,
+    /// An answer has at most about this many bytes, in memory.
+    pub result_bytes_max: usize,
+    /// So many queries run at once.
+    pub concurrent_max: usize,
+    /// Threads that queries run on.
+    pub threads: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            spill_bytes_max: 2 << 30,
+            spill_dir: None,
+            timeout: Duration::from_secs(60),
+            rows_max: 100_000,
+            result_bytes_max: 64 << 20,
+            concurrent_max: 4,
+            threads: 2,
+        }
+    }
+}
+
+/// Gives the log as it is now.
+pub type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// Answers SQL over the log.
+///
+/// Each query sees one snapshot: every row that was acknowledged before it began, once. Queries
+/// run on threads of their own, of low priority; one that takes too long, needs too much memory or
+/// whose answer is dropped is cancelled.
+pub struct Engine {
+    snapshots: Snapshots,
+    config: EngineConfig,
+    planner: Planner,
+    running: Arc<Semaphore>,
+    runtime: Option<Runtime>,
+}
+
+/// What turns a statement into rows; the same for all queries.
+#[derive(Clone)]
+pub(crate) struct Planner {
+    state: SessionState,
+    stats: Arc<StatsCache>,
+    memory_bytes_max: usize,
+}
+
+impl Engine {
+    /// An engine over the log that `snapshots` gives.
+    ///
+    /// # Errors
+    /// [`SqlError::Failed`] when threads or the spill directory cannot be made.
+    pub fn new(snapshots: Snapshots, config: EngineConfig) -> Result<Self, SqlError> {
+        Self::open(snapshots, config, |_| {})
+    }
+
+    /// As [`Engine::new`], with changed settings.
+    pub(crate) fn open(
+        snapshots: Snapshots,
+        config: EngineConfig,
+        change: impl FnOnce(&mut SessionConfig),
+    ) -> Result<Self, SqlError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .on_thread_start(|| {
+                if let Err(error) = rustix::process::nice(NICENESS) {
+                    tracing::debug!(%error, "a query thread keeps its priority");
+                }
+            })
+            .build()
+            .map_err(|error| SqlError::Failed { message: format!("no threads for queries: {error}") })?;
+        let state = state(&config, change).map_err(|error| SqlError::of(&error, ""))?;
+        let planner = Planner { state, stats: Arc::default(), memory_bytes_max: config.memory_bytes_max };
+        let running = Arc::new(Semaphore::new(config.concurrent_max.max(1)));
+        Ok(Self { snapshots, config, planner, running, runtime: Some(runtime) })
+    }
+
+    /// Answers one statement that reads.
+    ///
+    /// Returns with the first rows, so that most errors come here and not from the answer.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub async fn query(&self, sql: &str) -> Result<Answer, SqlError> {
+        let statement = statement::parse(sql)?;
+        let sql: Arc<str> = sql.into();
+        self.run(Arc::clone(&sql), |planner, snapshot| async move {
+            let state =
+                planner.session(&snapshot, |view| references(&planner.state, &statement, view)).await?;
+            let plan = state.statement_to_plan(statement).await?;
+            execute(&state, plan).await
+        })
+        .await
+    }
+
+    /// Runs a plan that `rows` makes over a snapshot of the log.
+    pub(crate) async fn run<R>(
+        &self,
+        sql: Arc<str>,
+        rows: impl FnOnce(Planner, Snapshot) -> R + Send + 'static,
+    ) -> Result<Answer, SqlError>
+    where
+        R: Future<Output = PlanResult<SendableRecordBatchStream>> + Send,
+    {
+        let permit = Arc::clone(&self.running)
+            .try_acquire_owned()
+            .map_err(|_| SqlError::Busy { queries: self.config.concurrent_max })?;
+        let runtime = self.runtime.as_ref().expect("it is there until the engine is dropped");
+        let limits = AnswerLimits { rows: self.config.rows_max, bytes: self.config.result_bytes_max };
+        let (snapshots, planner) = (Arc::clone(&self.snapshots), self.planner.clone());
+        Answer::start(runtime.handle(), Deadline::after(self.config.timeout), move |parts| async move {
+            let bytes = planner.memory_bytes_max;
+            let explain = move |error: DataFusionError| match SqlError::of(&error, &sql) {
+                SqlError::TooMuchMemory { .. } => SqlError::TooMuchMemory { bytes },
+                other => other,
+            };
+            let _permit = permit;
+            let rows = rows(planner, snapshots()).await.map_err(&explain)?;
+            answer::send(rows, limits, parts, explain).await
+        })
+        .await
+    }
+
+    /// The log as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        (self.snapshots)()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Planner {
+    /// A session over `snapshot` with the views that `wanted` names.
+    async fn session(&self, snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> PlanResult<SessionState> {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        for view in &snapshot.tables {
+            let kind = view.table.kind;
+            let table = LogTable::new(view.clone(), Arc::clone(&self.stats));
+            let store = table.store_url()?;
+            self.state.runtime_env().register_object_store(store.as_ref(), Arc::clone(&view.table.store));
+            schema.register_table(kind.name().into(), Arc::new(table))?;
+        }
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::clone(&schema) as Arc<dyn SchemaProvider>)?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
+        let mut state = self.state.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        state.mark_start_execution();
+        for (name, sql) in views::VIEWS.into_iter().filter(|(name, _)| wanted(name)) {
+            let plan = state.create_logical_plan(sql).await?;
+            schema.register_table(name.into(), Arc::new(ViewTable::new(plan, Some(sql.into()))))?;
+        }
+        Ok(state)
+    }
+
+    /// A table of the log, for plans that are not written in SQL.
+    pub(crate) async fn table(
+        &self,
+        snapshot: &Snapshot,
+        kind: TableKind,
+    ) -> PlanResult<(SessionState, DataFrame)> {
+        let state = self.session(snapshot, |_| false).await?;
+        let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
+        let table = context.table(kind.name()).await?;
+        Ok((state, table))
+    }
+}
+
+/// Whether `statement` reads `view`, or lists everything there is.
+fn references(state: &SessionState, statement: &Statement, view: &str) -> bool {
+    state.resolve_table_references(statement).is_ok_and(|references| {
+        references.iter().any(|table| table.table() == view || table.schema() == Some("information_schema"))
+    })
+}
+
+/// Starts a plan, once more making sure that it only reads.
+pub(crate) async fn execute(
+    state: &SessionState,
+    plan: LogicalPlan,
+) -> PlanResult<SendableRecordBatchStream> {
+    let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reading.verify_plan(&plan)?;
+    let plan = state.create_physical_plan(&plan).await?;
+    execute_stream(plan, state.task_ctx())
+}
+
+fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> PlanResult<SessionState> {
+    let mut session = SessionConfig::new()
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_target_partitions(config.threads.max(1));
+    let options = session.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.parquet.bloom_filter_on_read = true;
+    options.execution.parquet.enable_page_index = true;
+    change(&mut session);
+    let mut runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes_max)))
+        .with_metadata_cache_limit(FOOTERS_BYTES_MAX)
+        .with_max_temp_directory_size(config.spill_bytes_max);
+    if let Some(dir) = &config.spill_dir {
+        runtime = runtime.with_temp_file_path(dir);
+    }
+    let mut state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(session)
+        .with_runtime_env(runtime.build_arc()?)
+        .build();
+    datafusion_functions_json::register_all(&mut state)?;
+    state.register_udaf(Arc::new(AggregateUDF::from(TraitsFold::default())))?;
+    state.add_analyzer_rule(Arc::new(JsonCasts));
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests;

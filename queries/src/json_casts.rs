@@ -1,0 +1,51 @@
+//! Casts of values taken out of JSON never fail.
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+/// Turns `(properties->>'price')::double` into `try_cast`, casts that a comparison implies too.
+///
+/// Clients send what they like; one event with a price of `"free"` must not make every query over
+/// prices fail. A value that does not fit is NULL.
+#[derive(Debug)]
+pub(crate) struct JsonCasts;
+
+impl AnalyzerRule for JsonCasts {
+    fn name(&self) -> &'static str {
+        "json_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|plan| {
+            let names = NamePreserver::new(&plan);
+            let plan = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(expr.transform_up(lenient)?.update_data(|expr| name.restore(expr)))
+            })?;
+            if plan.transformed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+        })
+        .data()
+    }
+}
+
+fn lenient(expr: Expr) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::Cast(Cast { expr, field }) if is_json_text(&expr) => {
+            Ok(Transformed::yes(Expr::TryCast(TryCast { expr, field })))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn is_json_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_json_text(&alias.expr),
+        Expr::ScalarFunction(call) => matches!(call.func.name(), "json_as_text" | "json_get_str"),
+        _ => false,
+    }
+}

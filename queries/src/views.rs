@@ -1,0 +1,22 @@
+//! The views, written in SQL over the log's tables.
+
+/// Everything that can stand behind `FROM`.
+pub(crate) const NAMES: [&str; 5] = ["events", "rejected", "receipts", "accounting", "profiles"];
+
+/// Each view's name and its query.
+///
+/// `accounting`: for every source and hour (by the time the request was received) the items
+/// received, accepted, duplicate and rejected, and how many are `unaccounted` for. `received` and
+/// `duplicate` come from the receipts; `accepted` and `rejected` are counted from the rows of the
+/// tables, so that `unaccounted = 0` is a check.
+///
+/// `profiles`: one row for each user id, from all sources but those made for tests.
+/// `anonymous_ids` are those that an `identify` or an `alias` names together with the user. Each
+/// trait has its latest value by `timestamp`, then by the order of the log; a JSON null deletes it.
+/// Events of an anonymous id count as the user's where the id belongs to this user alone; those of
+/// an id that several users share count only where they name the user themselves.
+pub(crate) const VIEWS: [(&str, &str); 2] =
+    [("accounting", include_str!("views/accounting.sql")), ("profiles", include_str!("views/profiles.sql"))];
+
+#[cfg(test)]
+mod tests;

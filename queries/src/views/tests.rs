@@ -1,0 +1,173 @@
+use crate::testing::{Lake, at, rejected, rows, value};
+use pipeline::clock::HOUR;
+use pipeline::event::{Event, Kind};
+use serde_json::{Value, json};
+
+const T: &str = "2026-03-01T09:00:00Z";
+
+fn page<'a>(id: &'a str, anonymous: &'a str) -> Event<'a> {
+    Event { anonymous_id: Some(anonymous.into()), ..at(Kind::Page, id, T) }
+}
+
+fn identify<'a>(id: &'a str, anonymous: &'a str, user: &'a str) -> Event<'a> {
+    let anonymous_id = (!anonymous.is_empty()).then(|| anonymous.into());
+    Event { anonymous_id, user_id: Some(user.into()), ..at(Kind::Identify, id, T) }
+}
+
+fn traits<'a>(id: &'a str, time: &str, traits: &'a str) -> Event<'a> {
+    Event { user_id: Some("u1".into()), traits: Some(traits.into()), ..at(Kind::Identify, id, time) }
+}
+
+fn alias<'a>(id: &'a str, previous: &'a str, user: &'a str) -> Event<'a> {
+    Event { previous_id: Some(previous.into()), user_id: Some(user.into()), ..at(Kind::Alias, id, T) }
+}
+
+/// The profiles after `events`, some committed and some not; both ways of reading must agree.
+async fn profiles(events: &[Event<'_>], columns: &str) -> Vec<Value> {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    let sql = format!("SELECT {columns} FROM profiles ORDER BY user_id");
+    let (first, second) = events.split_at(events.len() / 2);
+    lake.append(first).await;
+    lake.log.flush().await.unwrap();
+    lake.append(second).await;
+    let fresh = rows(&engine, &sql).await;
+    lake.log.flush().await.unwrap();
+    assert_eq!(rows(&engine, &sql).await, fresh);
+    fresh
+}
+
+async fn folded(events: &[Event<'_>]) -> Value {
+    let profiles = profiles(events, "traits").await;
+    serde_json::from_str(profiles[0]["traits"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn case_1_an_anonymous_page_belongs_to_the_user_identified_later() {
+    let found =
+        profiles(&[page("1", "a1"), identify("2", "a1", "u1")], "user_id, anonymous_ids, events").await;
+    assert_eq!(found, [json!({"user_id": "u1", "anonymous_ids": ["a1"], "events": 2})]);
+}
+
+#[tokio::test]
+async fn cases_3_and_4_a_shared_browser_gives_its_anonymous_events_to_nobody() {
+    let events = [identify("1", "a1", "u1"), page("2", "a1"), identify("3", "a1", "u2"), page("4", "a1")];
+    let found = profiles(&events, "user_id, events").await;
+    assert_eq!(found, [json!({"user_id": "u1", "events": 1}), json!({"user_id": "u2", "events": 1})]);
+}
+
+#[tokio::test]
+async fn case_9_an_alias_links_an_anonymous_id() {
+    let found = profiles(&[page("1", "a1"), alias("2", "a1", "u1")], "user_id, anonymous_ids, events").await;
+    assert_eq!(found, [json!({"user_id": "u1", "anonymous_ids": ["a1"], "events": 2})]);
+}
+
+#[tokio::test]
+async fn case_13_an_alias_of_a_user_to_themselves_changes_nothing() {
+    let found =
+        profiles(&[identify("1", "", "u1"), alias("2", "u1", "u1")], "user_id, anonymous_ids, events").await;
+    assert_eq!(found, [json!({"user_id": "u1", "anonymous_ids": null, "events": 2})]);
+}
+
+#[tokio::test]
+async fn case_14_an_older_trait_that_arrives_late_loses() {
+    let late = traits("2", "2026-02-26T09:00:00Z", r#"{"plan":"free","city":"Oslo"}"#);
+    assert_eq!(
+        folded(&[traits("1", T, r#"{"plan":"pro"}"#), late]).await,
+        json!({"plan": "pro", "city": "Oslo"})
+    );
+}
+
+#[tokio::test]
+async fn case_15_among_equal_timestamps_the_later_in_the_log_wins() {
+    let events = [traits("1", T, r#"{"plan":"pro"}"#), traits("2", T, r#"{"plan":"free"}"#)];
+    assert_eq!(folded(&events).await, json!({"plan": "free"}));
+}
+
+#[tokio::test]
+async fn case_16_a_null_deletes_and_an_older_value_stays_deleted() {
+    let older = traits("2", "2026-02-26T09:00:00Z", r#"{"plan":"pro"}"#);
+    assert_eq!(folded(&[traits("1", T, r#"{"plan":null,"a":1}"#), older]).await, json!({"a": 1}));
+}
+
+#[tokio::test]
+async fn case_17_an_empty_text_is_kept() {
+    assert_eq!(folded(&[traits("1", T, r#"{"plan":""}"#), traits("2", T, "{}")]).await, json!({"plan": ""}));
+}
+
+#[tokio::test]
+async fn case_18_the_same_id_from_one_source_counts_once_and_from_another_again() {
+    let lake = Lake::new().await;
+    for source in ["web", "web", "app"] {
+        lake.append_from(source, false, &[identify("1", "", "u1")], &[]).await;
+    }
+    assert_eq!(value(&lake.engine(), "SELECT events FROM profiles").await, json!(2));
+}
+
+#[tokio::test]
+async fn case_34_sources_made_for_tests_are_kept_apart() {
+    let lake = Lake::new().await;
+    lake.append_from("test", true, &[identify("1", "a1", "u9"), identify("2", "a1", "u1")], &[]).await;
+    lake.append(&[page("3", "a1"), identify("4", "a1", "u1")]).await;
+    let found = rows(&lake.engine(), "SELECT user_id, events FROM profiles").await;
+    assert_eq!(found, [json!({"user_id": "u1", "events": 2})]);
+}
+
+#[tokio::test]
+async fn a_profile_has_name_times_and_traits_of_its_anonymous_past() {
+    let anonymous = Event {
+        anonymous_id: Some("a1".into()),
+        traits: Some(r#"{"email":"ada@example.com","plan":"free"}"#.into()),
+        ..at(Kind::Identify, "1", "2026-02-01T00:00:00Z")
+    };
+    let named = Event { traits: Some(r#"{"name":"Ada","plan":"pro"}"#.into()), ..identify("2", "a1", "u1") };
+    let broken = traits("3", "2026-03-02T00:00:00Z", r#"["no object"]"#);
+    let found = profiles(&[anonymous, named, broken], "*").await;
+    assert_eq!(
+        found,
+        [json!({
+            "user_id": "u1", "anonymous_ids": ["a1"], "email": "ada@example.com", "name": "Ada",
+            "traits": r#"{"email":"ada@example.com","name":"Ada","plan":"pro"}"#,
+            "first_seen": "2026-02-01T00:00:00.000000Z", "last_seen": "2026-03-02T00:00:00.000000Z", "events": 3,
+        })]
+    );
+}
+
+#[tokio::test]
+async fn every_item_is_accounted_for_by_source_and_hour() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    lake.append_from("web", false, &[page("1", "a"), page("2", "a")], &[rejected("x")]).await;
+    lake.append_from("app", false, &[page("1", "a")], &[]).await;
+    lake.log.flush().await.unwrap();
+    lake.append_from("web", false, &[page("2", "a"), page("3", "a")], &[]).await;
+    lake.clock.advance(HOUR);
+    lake.append_from("web", false, &[page("3", "a"), page("3", "a")], &[rejected("y")]).await;
+    let row = |source: &str, hour: u32, received: u32, accepted: u32, duplicate: u32, rejected: u32| {
+        json!({"source": source, "hour": format!("2026-03-01T{hour}:00:00.000000Z"), "received": received,
+            "accepted": accepted, "duplicate": duplicate, "rejected": rejected, "unaccounted": 0})
+    };
+    let expected = [row("app", 10, 1, 1, 0, 0), row("web", 10, 5, 3, 1, 1), row("web", 11, 3, 0, 2, 1)];
+    assert_eq!(rows(&engine, "SELECT * FROM accounting ORDER BY source, hour").await, expected);
+    lake.log.flush().await.unwrap();
+    assert_eq!(rows(&engine, "SELECT * FROM accounting ORDER BY source, hour").await, expected);
+}
+
+#[tokio::test]
+async fn a_request_that_reaches_into_the_next_hour_counts_in_its_own() {
+    let lake = Lake::new().await;
+    lake.clock.advance(HOUR - 3);
+    let ids: Vec<String> = (0..6).map(|id| id.to_string()).collect();
+    let events: Vec<_> = ids.iter().map(|id| page(id, "a")).collect();
+    lake.append_from("web", false, &events, &[rejected("x")]).await;
+    lake.append_from("web", false, &[page("later", "a")], &[]).await;
+    let sql = "SELECT received, accepted, rejected, unaccounted FROM accounting ORDER BY hour";
+    let expected = [
+        json!({"received": 7, "accepted": 6, "rejected": 1, "unaccounted": 0}),
+        json!({"received": 1, "accepted": 1, "rejected": 0, "unaccounted": 0}),
+    ];
+    let engine = lake.engine();
+    assert_eq!(rows(&engine, sql).await, expected);
+    lake.log.flush().await.unwrap();
+    assert_eq!(rows(&engine, sql).await, expected);
+}

@@ -1,0 +1,45 @@
+//! The log as a worker reads it.
+
+use async_trait::async_trait;
+use pipeline::event::Event;
+use pipeline::log::{Log, LogError, Offset, PartitionId, Reader, Stored};
+
+/// Where a worker's events come from: one partition, as [`Log`] gives it.
+pub trait Feed: Send + Sync {
+    /// The partition.
+    fn partition(&self) -> &PartitionId;
+
+    /// The first offset that no record has yet.
+    fn end(&self) -> Offset;
+
+    /// The events from an offset on.
+    fn open(&self, from: Offset) -> Box<dyn Events>;
+}
+
+/// Events in offset order, as [`Reader`] gives them.
+#[async_trait]
+pub trait Events: Send {
+    /// As [`Reader::next`].
+    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError>;
+}
+
+impl Feed for Log {
+    fn partition(&self) -> &PartitionId {
+        self.partition()
+    }
+
+    fn end(&self) -> Offset {
+        self.status().end
+    }
+
+    fn open(&self, from: Offset) -> Box<dyn Events> {
+        Box::new(self.reader(from))
+    }
+}
+
+#[async_trait]
+impl Events for Reader {
+    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
+        Self::next(self, max).await
+    }
+}

@@ -1,0 +1,3 @@
+//! One file for each vendor that events go to.
+
+pub mod segment;

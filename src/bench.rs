@@ -1,0 +1,117 @@
+//! `flowstate bench ingest`: how many events a second are taken in, and how that compares with a
+//! server that does nothing with them.
+//!
+//! One run holds the yardstick and Flowstate side by side on the same machine, with the load
+//! generator on it too, so the ratios carry over to other machines better than the rates do.
+
+mod commits;
+mod load;
+mod machine;
+mod measure;
+mod server;
+mod sheet;
+mod yardstick;
+
+use crate::output::print;
+use anyhow::bail;
+use sheet::Sheet;
+use std::fmt::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+/// `flowstate bench ingest`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Takes about three minutes for each repeat. Build with --release; on battery or a busy machine the
+figures mean little. Exits with 1 when a bound is missed.")]
+pub(crate) struct BenchArgs {
+    /// How often everything is measured; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Seconds of the load with batches
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Seconds of every other load
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    single_seconds: u64,
+    /// Message ids that the deduplication index knows beforehand
+    #[arg(long, default_value_t = 10_000_000)]
+    dedup_ids: u64,
+    /// Commits to make one after the other, for the time of a late one; 0 leaves that out
+    #[arg(long, default_value_t = 3_000)]
+    commits: u32,
+    /// A directory to measure in, on the disk in question; it is made and removed again
+    #[arg(long, default_value = "./flowstate-bench")]
+    data: PathBuf,
+    /// Write the table in Markdown
+    #[arg(long)]
+    markdown: bool,
+    /// Be the yardstick, at this address
+    #[arg(long, hide = true)]
+    yardstick: Option<SocketAddr>,
+}
+
+pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(move || match args.yardstick {
+        Some(address) => Ok(yardstick::serve(TcpListener::bind(address)?, workers())?),
+        None => bench(&args),
+    })
+    .await?
+}
+
+/// As many workers as Flowstate itself has.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn bench(args: &BenchArgs) -> anyhow::Result<()> {
+    if args.data.exists() {
+        bail!("`{}` exists; name a directory that can be made and removed", args.data.display());
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: the figures mean nothing");
+    }
+    std::fs::create_dir_all(&args.data)?;
+    let load_before = machine::load();
+    let mut sheet = Sheet::default();
+    let outcome = (1..=args.repeats).try_for_each(|repeat| {
+        eprintln!("repeat {repeat} of {}", args.repeats);
+        measure::repeat(args, repeat, &mut sheet)?;
+        commits::measure(args, repeat, &mut sheet)
+    });
+    if outcome.is_ok() {
+        std::fs::remove_dir_all(&args.data)?;
+    }
+    outcome?;
+    print(report(args, &sheet, &load_before)?)?;
+    if !sheet.holds() {
+        bail!("a bound was missed");
+    }
+    Ok(())
+}
+
+fn report(args: &BenchArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    writeln!(
+        text,
+        "Machine: {}; load before {load_before}, after {}.",
+        machine::describe(),
+        machine::load()
+    )?;
+    writeln!(
+        text,
+        "Durability: disk, fdatasync before every 200. Load generator on the same machine, {} workers each.",
+        workers()
+    )?;
+    writeln!(
+        text,
+        "{} repeats; distinct events of {} bytes; {} message ids known beforehand; batches of {} for {} s.",
+        args.repeats,
+        load::Template::batch(server::WRITE_KEY_BASE64, measure::BATCH).event_bytes(),
+        args.dedup_ids,
+        measure::BATCH,
+        args.seconds,
+    )?;
+    writeln!(text, "\n{}", sheet.table(args.markdown))?;
+    Ok(text)
+}

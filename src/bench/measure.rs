@@ -1,0 +1,141 @@
+//! One repeat of all measurements.
+
+use super::load::{Figures, Pace, Template, run};
+use super::server::{Server, WRITE_KEY_BASE64, count};
+use super::sheet::{Bound, Sheet};
+use super::{BenchArgs, machine};
+use anyhow::bail;
+use std::path::Path;
+use std::time::Duration;
+
+/// Events in a batch.
+pub(crate) const BATCH: usize = 100;
+/// Connections of the load with batches.
+const BATCH_CONNECTIONS: usize = 64;
+/// Events in a batch while the deduplication index is filled, and the connections that fill it.
+const FILLER_BATCH: usize = 2_500;
+const FILLER_CONNECTIONS: usize = 16;
+/// Connections of the loads with single events, and the share of the yardstick to be reached.
+const SINGLE: [(usize, f64); 2] = [(64, 0.25), (256, 0.35)];
+const MIB: f64 = 1_048_576.0;
+
+/// Measures everything once, in a directory of its own.
+pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let data = args.data.join(format!("repeat-{repeat}"));
+    let mut loads = Loads { run: u64::from(repeat) << 8, acknowledged: 0 };
+    let log = args.data.join("servers.log");
+    let [short, long] = [args.single_seconds, args.seconds].map(Duration::from_secs);
+
+    let yardstick = Server::yardstick(&log)?;
+    let mut yardstick_single = Vec::new();
+    for (connections, _) in SINGLE {
+        yardstick_single.push(loads.single(&yardstick, connections, Pace::Closed, short)?);
+    }
+    let yardstick_batch = loads.batch(&yardstick, short)?;
+    yardstick.kill()?;
+
+    loads.acknowledged = 0;
+    fill(&data, &log, args.dedup_ids, &mut loads)?;
+    let (filled, filled_bytes) = (loads.acknowledged, at_rest(&data)?);
+
+    let server = loads.flowstate(&data, &log)?;
+    for ((connections, bound), yardstick) in SINGLE.into_iter().zip(yardstick_single) {
+        let closed = loads.single(&server, connections, Pace::Closed, short)?;
+        let half = Pace::Open(closed.requests_per_second() / 2.0);
+        let open = loads.single(&server, connections, half, short)?;
+        let name = |what: &str| format!("single events, {connections} connections: {what}");
+        let (rate, most) = (closed.events_per_second(), yardstick.events_per_second());
+        sheet.note(&name("events/s"), "", Bound::None, rate);
+        sheet.note(&name("yardstick"), "", Bound::None, most);
+        sheet.note(&name("share of the yardstick"), "", Bound::AtLeast(bound), rate / most);
+        sheet.note(&name("p50 at half the rate"), "ms", Bound::None, open.latency_ms(0.5));
+        sheet.note(&name("p99 at half the rate"), "ms", Bound::Below(25.0), open.latency_ms(0.99));
+    }
+    let sustained = loads.batch(&server, long)?;
+    let (rate, most) = (sustained.events_per_second(), yardstick_batch.events_per_second());
+    sheet.note("batches of 100: events/s, sustained", "", Bound::None, rate);
+    sheet.note("batches of 100: yardstick", "", Bound::None, most);
+    sheet.note("batches of 100: share of the yardstick", "", Bound::AtLeast(0.15), rate / most);
+    sheet.note("batches of 100: p99", "ms", Bound::None, sustained.latency_ms(0.99));
+    sheet.note("peak memory", "MiB", Bound::Below(1024.0), server.peak_memory() as f64 / MIB);
+    server.kill()?;
+
+    let server = loads.flowstate(&data, &log)?;
+    sheet.note("start after kill -9, to the first 200", "s", Bound::None, server.started_in.as_secs_f64());
+    server.stop()?;
+    let events = loads.acknowledged - filled;
+    let bytes = at_rest(&data)?.saturating_sub(filled_bytes) as f64 / events as f64;
+    sheet.note("bytes on disk for each event, of about 1 KB", "", Bound::None, bytes);
+    check_count(&data, loads.acknowledged)?;
+    Ok(std::fs::remove_dir_all(&data)?)
+}
+
+/// Lets Flowstate store this many events, so that the deduplication index knows their ids.
+fn fill(data: &Path, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<()> {
+    let server = loads.flowstate(data, log)?;
+    let requests = ids.div_ceil((FILLER_BATCH * FILLER_CONNECTIONS) as u64);
+    let template = Template::filler(WRITE_KEY_BASE64, FILLER_BATCH);
+    let pace = Pace::Requests(u32::try_from(requests)?);
+    loads.run(&server, &template, FILLER_CONNECTIONS, pace, Duration::ZERO)?;
+    server.stop()
+}
+
+/// What was acknowledged is stored, once: otherwise the figures are worth nothing.
+fn check_count(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
+    let stored = count(data, "SELECT count(*) AS events FROM events")?;
+    if stored != acknowledged {
+        bail!("{acknowledged} events were acknowledged, {stored} are stored");
+    }
+    Ok(())
+}
+
+fn at_rest(data: &Path) -> std::io::Result<u64> {
+    machine::disk_usage(&data.join("tables"))
+}
+
+/// Loads with message ids of their own, and how many events Flowstate has acknowledged.
+struct Loads {
+    run: u64,
+    acknowledged: u64,
+}
+
+impl Loads {
+    fn flowstate(&mut self, data: &Path, log: &Path) -> anyhow::Result<Server> {
+        self.run += 1;
+        self.acknowledged += 1; // The first answer is to an event, too.
+        Server::flowstate(data, log, self.run)
+    }
+
+    fn single(
+        &mut self,
+        server: &Server,
+        connections: usize,
+        pace: Pace,
+        duration: Duration,
+    ) -> anyhow::Result<Figures> {
+        self.run(server, &Template::single(WRITE_KEY_BASE64), connections, pace, duration)
+    }
+
+    fn batch(&mut self, server: &Server, duration: Duration) -> anyhow::Result<Figures> {
+        let template = Template::batch(WRITE_KEY_BASE64, BATCH);
+        self.run(server, &template, BATCH_CONNECTIONS, Pace::Closed, duration)
+    }
+
+    /// Every request must be answered 200; the others would flatter.
+    fn run(
+        &mut self,
+        server: &Server,
+        template: &Template,
+        connections: usize,
+        pace: Pace,
+        duration: Duration,
+    ) -> anyhow::Result<Figures> {
+        self.run += 1;
+        let figures = run(server.address, &template.for_run(self.run), connections, pace, duration)?;
+        if !figures.failures.is_empty() {
+            bail!("requests were not answered 200, by status: {:?}", figures.failures);
+        }
+        self.acknowledged += figures.events;
+        Ok(figures)
+    }
+}

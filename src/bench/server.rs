@@ -1,0 +1,122 @@
+//! The servers under load: processes of their own, so that memory and start-up are theirs alone.
+
+use super::load::{Connection, Template};
+use super::machine;
+use anyhow::{Context, bail};
+use rustix::process::Signal;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The key of the one source.
+pub(crate) const WRITE_KEY: &str = "bench-write-key-0001";
+/// The same for an `Authorization` header, with a colon behind it.
+pub(crate) const WRITE_KEY_BASE64: &str = "YmVuY2gtd3JpdGUta2V5LTAwMDE6";
+/// The key to the management API.
+pub(crate) const ADMIN_KEY: &str = "bench-admin-key-0001";
+
+/// A server has this long to answer its first request.
+const START_MAX: Duration = Duration::from_secs(120);
+
+/// A running server; dropping it kills it.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    /// From the start of the process to its first 200.
+    pub(crate) started_in: Duration,
+}
+
+impl Server {
+    /// Starts the yardstick.
+    pub(crate) fn yardstick(log: &Path) -> anyhow::Result<Self> {
+        Self::start(log, 0, |command, address| {
+            command.args(["bench", "ingest", "--yardstick", address]);
+        })
+    }
+
+    /// Starts Flowstate on a directory, as a user would. `run` keeps the id of its first event apart.
+    pub(crate) fn flowstate(data: &Path, log: &Path, run: u64) -> anyhow::Result<Self> {
+        Self::start(log, run, |command, address| {
+            command.args(["serve", "--listen", address, "--log-level", "warn", "--data"]).arg(data);
+        })
+    }
+
+    fn start(log: &Path, run: u64, arguments: impl FnOnce(&mut Command, &str)) -> anyhow::Result<Self> {
+        // A port that is free now; the server must be told one, and nobody else takes ports here.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        arguments(&mut command, &address.to_string());
+        command
+            .env("FLOWSTATE_WRITE_KEY", WRITE_KEY)
+            .env("FLOWSTATE_ADMIN_KEY", ADMIN_KEY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(log)?);
+        let begun = Instant::now();
+        let child = command.spawn().context("starting a server")?;
+        let mut server = Self { address, child, started_in: Duration::ZERO };
+        server.wait_for_first_answer(run, begun).with_context(|| format!("see `{}`", log.display()))?;
+        server.started_in = begun.elapsed();
+        Ok(server)
+    }
+
+    fn wait_for_first_answer(&mut self, run: u64, begun: Instant) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut template = Template::single(WRITE_KEY_BASE64).for_run(run);
+        loop {
+            let answer = runtime
+                .block_on(async { Connection::open(self.address).await?.exchange(template.next()).await });
+            match answer {
+                Ok(200) => return Ok(()),
+                _ if begun.elapsed() > START_MAX => bail!("the server did not start in time"),
+                _ => std::thread::sleep(Duration::from_millis(2)),
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at its start with {status}");
+            }
+        }
+    }
+
+    /// The most memory it has had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        machine::peak_memory(self.child.id()).unwrap_or(0)
+    }
+
+    /// Ends it as an operator would, and waits until it has committed everything.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the server ended with {status}");
+        }
+        Ok(())
+    }
+
+    /// Ends it with `kill -9`.
+    pub(crate) fn kill(mut self) -> std::io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks the log of a stopped server for one number.
+pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["sql", query, "--format", "csv", "--log-level", "warn", "--data"])
+        .arg(data)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = text.lines().last().and_then(|line| line.trim().parse().ok());
+    number.with_context(|| format!("`{query}` answered `{text}`"))
+}

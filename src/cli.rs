@@ -1,0 +1,246 @@
+//! The command line.
+
+mod flags;
+
+pub(crate) use flags::Flags;
+
+use crate::{bench, demo};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  flowstate serve                                   take events in; prints the keys once
+  flowstate source add web --kind browser           add a source and print its write key
+  flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
+  flowstate verify                                  check that nothing is damaged or missing
+
+Settings come from `flowstate.toml` in the working directory (or --config FILE), then from the
+environment (FLOWSTATE_…), then from flags; later ones win. `flowstate serve --help` lists them all.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 the log is damaged.";
+
+/// A customer data platform in one binary: every event is accounted for, anything can be replayed.
+#[derive(Debug, Parser)]
+#[command(name = "flowstate", bin_name = "flowstate", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take events in, store them, answer SQL, and forward them
+    ///
+    /// The first start makes a source `default` and an API key and prints both keys, once. The server
+    /// ends with SIGTERM or SIGINT: it finishes its requests, commits, and exits with 0.
+    Serve(ServeArgs),
+    /// Try it out with made-up events
+    Demo(demo::DemoArgs),
+    /// Ask the log in SQL
+    ///
+    /// Asks the server that runs on the data directory; without one, reads the directory itself.
+    Sql(SqlArgs),
+    /// Add and list the sources that may send events
+    Source(SourceArgs),
+    /// Check that nothing in the log is damaged or missing; exits with 3 when something is
+    Verify(VerifyArgs),
+    /// Measure
+    Bench(BenchArgs),
+}
+
+/// `flowstate serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<true>,
+}
+
+/// `flowstate sql`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowstate sql \"SELECT * FROM events ORDER BY received_at DESC LIMIT 10\"
+  flowstate sql --format csv \"SELECT user_id, count(*) FROM events GROUP BY user_id\" > users.csv")]
+pub(crate) struct SqlArgs {
+    /// The query
+    pub(crate) query: String,
+    /// How to write the rows
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for people
+    Table,
+    /// One JSON object for each row
+    Json,
+    /// Comma-separated values with a line of names
+    Csv,
+}
+
+impl Format {
+    /// The word for it in the management API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// `flowstate source`.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// What to do with sources.
+    #[command(subcommand)]
+    pub(crate) command: SourceCommand,
+}
+
+/// What can be done with sources; a running server sees it within a second.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Add a source and print its write key, once
+    #[command(after_help = "\
+Examples:
+  flowstate source add web --kind browser
+  flowstate source add shop-backend --kind server
+  flowstate source add staging --kind server --test")]
+    Add {
+        /// 1 to 64 of a-z, 0-9, `-` and `_`; it stands in the `source` column for ever
+        name: String,
+        /// Whether the key is public, in a page or an app, or kept on your servers
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// For tests: kept apart from profiles and destinations
+        #[arg(long)]
+        test: bool,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// List all sources
+    List {
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// Take no more events from a source
+    Disable {
+        /// The source's name
+        name: String,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// Take events from a disabled source again
+    Enable {
+        /// The source's name
+        name: String,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+}
+
+/// How far a source's key is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The key is public
+    Browser,
+    /// The key is secret
+    Server,
+}
+
+/// `flowstate verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
+}
+
+/// `flowstate bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// How many events a second are taken in, durably
+    Ingest(bench::BenchArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_and_their_settings_are_read() {
+        let cli = parse("flowstate serve --listen 127.0.0.1:0 --commit-age-s 1 --data /tmp/x").unwrap();
+        let Command::Serve(serve) = cli.command else { panic!("{cli:?}") };
+        let set = [("data", "/tmp/x"), ("listen", "127.0.0.1:0"), ("commit_age_s", "1")];
+        assert_eq!(serve.flags.texts(), set.map(|(name, text)| (name, text.to_owned())));
+
+        let cli = parse("flowstate source add web --kind browser --test --data d").unwrap();
+        let Command::Source(SourceArgs {
+            command: SourceCommand::Add { name, kind: Kind::Browser, test: true, flags },
+        }) = cli.command
+        else {
+            panic!("{cli:?}")
+        };
+        assert_eq!((name.as_str(), flags.texts()), ("web", [("data", "d".to_owned())].as_slice()));
+
+        let cli = parse("flowstate sql --format csv SELECT").unwrap();
+        let Command::Sql(sql) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((sql.query.as_str(), sql.format.as_str()), ("SELECT", "csv"));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_code_2() {
+        for line in [
+            "flowstate",
+            "flowstate fly",
+            "flowstate sql",
+            "flowstate sql --format xml SELECT",
+            "flowstate source add web",
+            "flowstate source add web --kind other",
+            "flowstate source list --listen 127.0.0.1:0",
+            "flowstate serve --write-key 0123456789abcdef",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_serve_lists_every_setting_but_keys_only_as_variables() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        for setting in crate::settings::KNOWN {
+            assert!(help.contains(&setting.variable()), "{}", setting.name);
+        }
+        assert!(!help.contains("--admin-key"), "{help}");
+    }
+}

@@ -1,0 +1,120 @@
+//! `flowstate demo`: the life of a small company, sent to a real server, and what comes of it.
+//!
+//! Nothing here is staged: the events go over HTTP, the numbers come from the log and from the fake
+//! Segment they are forwarded to, and the books are checked against what was sent.
+
+mod accounts;
+mod answers;
+mod company;
+mod send;
+mod server;
+
+use crate::output::print;
+use anyhow::Context;
+use company::{Message, Origin};
+use pipeline::Clock;
+use send::{Tally, Target};
+use server::Server;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use vendors::segment::FakeSegment;
+
+/// Everything that was stored must have been forwarded this soon after the last event was sent.
+const FORWARDING_MAX: Duration = Duration::from_secs(60);
+
+/// `flowstate demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// How many events the company makes
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=900_000))]
+    events: u32,
+    /// Another seed tells another story
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the demo keeps its data; each run makes a directory of its own in it
+    #[arg(long, default_value = "./flowstate-demo")]
+    data: PathBuf,
+    /// End after the answers, instead of leaving the server to try things on
+    #[arg(long)]
+    exit: bool,
+}
+
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let segment = FakeSegment::start("demo", None).context("the fake Segment cannot start")?;
+    let (server, mut running) = Server::start(&args.data, &segment.url(), &clock).await?;
+    let told = tokio::select! {
+        told = tell(&args, &server, &segment, clock) => told,
+        // Ctrl-C before the end.
+        ended = running.ended() => return ended,
+    };
+    if told.is_err() || args.exit {
+        running.stop().await?;
+        return told;
+    }
+    print(next_steps(&server))?;
+    running.ended().await?;
+    print("\nThe demo has ended; its data stay where they are.\n")?;
+    Ok(())
+}
+
+/// Sends everything, shows what came of it, and fails when that does not add up.
+async fn tell(args: &DemoArgs, server: &Server, segment: &FakeSegment, clock: Clock) -> anyhow::Result<()> {
+    let messages = company::life(args.seed, args.events as usize, clock.now());
+    print(opening(&messages, server))?;
+    let target = Target { url: server.url.clone(), keys: server.write_keys.clone(), clock };
+    let begun = Instant::now();
+    let tally = send::send(&messages, &target, args.seed).await?;
+    print(sent(&tally, begun.elapsed()))?;
+    let forwarded_in = forwarded(segment, &tally, begun).await;
+
+    let accounts = accounts::Accounts::take(server, segment, tally).await?;
+    print(accounts.table(forwarded_in))?;
+    print(answers::all(server).await?)?;
+    accounts.check()
+}
+
+fn opening(messages: &[Message], server: &Server) -> String {
+    format!(
+        "\nA coffee shop sends its last six weeks: {} events, from its website and its backend.\n\
+         Flowstate listens on {}, keeps its data in `{}`,\n\
+         and forwards every event to a fake Segment on this machine.\n\n",
+        messages.len(),
+        server.url,
+        server.data.display(),
+    )
+}
+
+fn sent(tally: &Tally, took: Duration) -> String {
+    format!(
+        "Sent {} events in {:.1} s, {} a second; every answer came after its fsync.\n",
+        accounts::grouped(tally.sent),
+        took.as_secs_f64(),
+        accounts::grouped((tally.sent as f64 / took.as_secs_f64()) as u64),
+    )
+}
+
+/// Waits until the fake Segment has what was accepted, and says how long after the start that was.
+async fn forwarded(segment: &FakeSegment, tally: &Tally, begun: Instant) -> Option<Duration> {
+    let end = Instant::now() + FORWARDING_MAX;
+    while Instant::now() < end {
+        if segment.received() as u64 >= tally.accepted {
+            return Some(begun.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
+fn next_steps(server: &Server) -> String {
+    let (url, data) = (&server.url, server.data.display());
+    let key = server.write_key(Origin::Backend);
+    let event = r#"{"event":"Order Completed","userId":"u00001","properties":{"total":42}}"#;
+    format!(
+        "The server is still running. Try it from another terminal:\n\n  \
+         curl {url}/v1/track -u {key}: \\\n    -H 'content-type: application/json' \\\n    -d '{event}'\n\n  \
+         flowstate sql --data {data} \\\n    \"SELECT event, count(*) AS events FROM events GROUP BY event\"\n  \
+         flowstate sql --data {data} \\\n    \"SELECT code, message, body FROM rejected LIMIT 5\"\n\n\
+         Ctrl-C ends it.\n"
+    )
+}

@@ -1,0 +1,123 @@
+//! `flowstate serve`: opens the rooms, listens, and closes them in the reverse order.
+
+mod announce;
+mod first_start;
+mod forward;
+mod http;
+mod stop;
+mod tls;
+
+pub(crate) use announce::Announcement;
+
+use crate::cli::ServeArgs;
+use crate::reads::{self, EngineReads};
+use crate::settings::Settings;
+use actix_web::web::Data;
+use anyhow::Context;
+use console::Console;
+use ingest::Ingest;
+use pipeline::Clock;
+use pipeline::control::sqlite::Sqlite;
+use pipeline::control::{Control, Keys, Secret};
+use pipeline::log::{Log, LogConfig};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let settings = args.flags.settings()?;
+    crate::telemetry::start(&settings);
+    serve(settings).await
+}
+
+/// Serves until it is asked to end.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    // Whatever can be wrong with the settings comes first, before anything is made.
+    let tls = tls::config(&settings)?;
+    let clock = Clock::system();
+    let sink = forward::sink(&settings, &clock)?;
+    let tracking = ingest_config(&settings)?;
+    let stop = stop::Stop::listen()?;
+    let listening = http::listen(&settings, tls)?;
+    make_data_directory(&settings.data)?;
+
+    let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
+    let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
+    let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
+    first_start::ensure_keys(&*control, &settings, &clock).await?.show(&listening.url);
+    let keys = Keys::load(Arc::clone(&control)).await?;
+    let following = tokio::spawn(Arc::clone(&keys).follow());
+
+    let process_key = Secret::api_key()?;
+    let read_from = Arc::clone(&log);
+    let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
+    let rooms = http::Rooms {
+        ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
+        console: Data::new(Console::new(
+            Arc::clone(&control),
+            Arc::clone(&keys),
+            reads,
+            clock.clone(),
+            Some(process_key.hash()),
+        )),
+        log: Data::from(Arc::clone(&log)),
+        metrics: Data::new(http::metrics_recorder()?),
+    };
+    let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
+    let announced = announce::write(&settings.data, &listening.local_url, process_key.reveal())?;
+    let url = listening.url.clone();
+    let server = http::serve(listening, rooms)?;
+    eprintln!("listening on {url}");
+    let ended = stop.wait(server).await;
+
+    // Nothing new comes in from here on; what was accepted is committed before the end.
+    if let Some(forwarding) = forwarding {
+        forwarding.stop().await;
+    }
+    following.abort();
+    let closed = log.close().await;
+    sqlite.close().await;
+    announced.remove();
+    closed.context("the last events were not committed; they are safe, and the next start commits them")?;
+    ended
+}
+
+/// Makes the data directory so that only its owner can read it.
+pub(crate) fn make_data_directory(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("the data directory `{}` cannot be made", path.display()))
+}
+
+/// How the settings want the log.
+pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
+    const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+    Ok(LogConfig {
+        dir: settings.data.clone(),
+        store: settings.store_url()?,
+        wal_bytes_max: settings.wal_bytes_max,
+        segment_bytes: (settings.wal_bytes_max / 8).min(SEGMENT_BYTES_MAX),
+        commit_age: settings.commit_age,
+        commit_bytes: settings.commit_bytes,
+        dedup_window: std::time::Duration::from_secs(settings.dedup_window_h * 3600),
+        dedup_memory_bytes_max: usize::try_from(settings.dedup_memory_bytes_max)?,
+    })
+}
+
+fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
+    let request_bytes_max = usize::try_from(settings.request_bytes_max)?;
+    let defaults = ingest::Config::default();
+    let config = ingest::Config {
+        request_bytes_max,
+        event_bytes_max: usize::try_from(settings.event_bytes_max)?,
+        batch_events_max: usize::try_from(settings.batch_events_max)?,
+        bodies_bytes_max: defaults.bodies_bytes_max.max(4 * request_bytes_max),
+        body_timeout: settings.body_timeout,
+        rejected_bytes_per_hour: settings.rejected_bytes_per_hour,
+        trusted_proxies: settings.trusted_proxies.clone(),
+    };
+    config.check()?;
+    Ok(config)
+}

@@ -1,0 +1,139 @@
+//! Segment's own clients, unmodified.
+
+use crate::crashes::check_accounts;
+use crate::harness::{Start, WRITE_KEY, has, project, skip, variable};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+const EVENTS: usize = 300;
+
+#[test]
+fn segments_node_client_is_taken_in_without_a_retry() {
+    let folder = project().join("tests/clients/node");
+    if !has("node") || !folder.join("node_modules").exists() {
+        return skip("segments_node_client_is_taken_in_without_a_retry", "it needs node and `npm ci`");
+    }
+    let mut command = Command::new("node");
+    command.arg(folder.join("send.mjs"));
+    each_event_is_stored_once(command, &[]);
+}
+
+#[test]
+fn segments_python_client_is_taken_in_without_a_retry() {
+    python_client("segments_python_client_is_taken_in_without_a_retry", "plain");
+}
+
+#[test]
+fn segments_python_client_with_gzip_is_taken_in_without_a_retry() {
+    python_client("segments_python_client_with_gzip_is_taken_in_without_a_retry", "gzip");
+}
+
+fn python_client(test: &str, encoding: &str) {
+    let Some(python) = python() else { return skip(test, "it needs the Python packages of `tests/run`") };
+    let mut command = Command::new(python);
+    command.arg(project().join("tests/clients/python/send.py"));
+    each_event_is_stored_once(command, &[encoding]);
+}
+
+/// The Python that has the packages of `tests/clients/python/requirements.txt`.
+pub(crate) fn python() -> Option<PathBuf> {
+    variable("FLOWSTATE_TEST_PYTHON").map(PathBuf::from)
+}
+
+fn each_event_is_stored_once(mut client: Command, more: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).run();
+    let proxy = Proxy::to(server.address);
+    let output = client
+        .args([&format!("http://{}", proxy.address), WRITE_KEY, &EVENTS.to_string()])
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "the client failed: {}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("the client reports in JSON");
+    assert_eq!(report["errors"], serde_json::json!([]), "the client saw errors");
+    let sent: HashMap<String, Value> = report["sent"].as_object().unwrap().clone().into_iter().collect();
+    assert_eq!(sent.len(), EVENTS);
+
+    let rows =
+        server.sql("SELECT message_id, type, count(*) AS copies FROM events GROUP BY message_id, type");
+    assert_eq!(rows.len(), sent.len(), "as many rows as events");
+    for row in rows {
+        assert_eq!(row["copies"], 1, "{row:?}");
+        assert_eq!(sent.get(row["message_id"].as_str().unwrap()), Some(&row["type"]), "{row:?}");
+    }
+    assert_eq!(server.number("SELECT count(*) FROM rejected"), 0);
+    // Every request was answered with 200 at once: as many receipts as requests, and no retry.
+    let requests = proxy.requests();
+    assert!(requests.len() > 1, "the client sent {} requests", requests.len());
+    assert_eq!(server.number("SELECT count(*) FROM receipts"), requests.len() as i64, "{requests:?}");
+    let retried: Vec<_> = requests.iter().filter(|head| is_retry(head)).collect();
+    assert!(retried.is_empty(), "{retried:?}");
+    check_accounts(&server);
+}
+
+fn is_retry(head: &str) -> bool {
+    let count =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("x-retry-count:").map(str::to_owned));
+    count.is_some_and(|count| count.trim() != "0")
+}
+
+/// What one connection has sent so far.
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
+/// Passes bytes on in both directions and remembers what the client sent.
+struct Proxy {
+    address: SocketAddr,
+    connections: Arc<Mutex<Vec<Bytes>>>,
+}
+
+impl Proxy {
+    fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(upstream) = TcpStream::connect(server) else { break };
+                let bytes = Bytes::default();
+                all.lock().unwrap().push(Arc::clone(&bytes));
+                let (from, to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    pass(from, to, |part| bytes.lock().unwrap().extend_from_slice(part))
+                });
+                std::thread::spawn(move || pass(upstream, client, |_| ()));
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// The heads of all requests to the tracking API.
+    fn requests(&self) -> Vec<String> {
+        let mut heads = Vec::new();
+        for connection in self.connections.lock().unwrap().iter() {
+            let text = String::from_utf8_lossy(&connection.lock().unwrap()).into_owned();
+            for start in text.match_indices("POST /v1/").map(|(start, _)| start) {
+                let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();
+                heads.push(head.to_owned());
+            }
+        }
+        heads
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, mut look: impl FnMut(&[u8])) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        look(&buffer[..length]);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}

@@ -1,0 +1,26 @@
+//! Promises tested from outside: through the real binary, real HTTP and real disks.
+//!
+//! `tests/run` builds the binary and runs these; `tests/run NAME` runs those whose name holds NAME.
+//! A test that cannot run here (no root, no `FLOWSTATE_SPECS`, no Python) says so through
+//! [`harness::skip`] and is counted as skipped.
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod disks;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod readers;
+#[cfg(test)]
+mod rooms;
