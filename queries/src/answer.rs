@@ -3,8 +3,8 @@
 use crate::SqlError;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::common::DataFusionError;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -188,5 +188,9 @@ fn fit(batch: &RecordBatch, room: usize, bytes: usize) -> usize {
 
 fn bytes_of(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter();
-    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())).sum()
+    columns
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum()
 }

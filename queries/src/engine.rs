@@ -108,7 +108,7 @@ impl Engine {
     pub(crate) fn open(
         snapshots: Snapshots,
         config: EngineConfig,
-            change: impl FnOnce(&mut SessionConfig),
+        change: impl FnOnce(&mut SessionConfig),
     ) -> Result<Self, SqlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -137,7 +137,8 @@ impl Engine {
         let statement = statement::parse(sql)?;
         let sql: Arc<str> = sql.into();
         self.run(Arc::clone(&sql), |planner, snapshot| async move {
-            let state = planner.session(&snapshot, |view| references(&planner.state, &statement, view)).await?;
+            let state =
+                planner.session(&snapshot, |view| references(&planner.state, &statement, view)).await?;
             let plan = state.statement_to_plan(statement).await?;
             execute(&state, plan).await
         })
@@ -212,7 +213,11 @@ impl Planner {
     }
 
     /// A table of the log, for plans that are not written in SQL.
-    pub(crate) async fn table(&self, snapshot: &Snapshot, kind: TableKind) -> PlanResult<(SessionState, DataFrame)> {
+    pub(crate) async fn table(
+        &self,
+        snapshot: &Snapshot,
+        kind: TableKind,
+    ) -> PlanResult<(SessionState, DataFrame)> {
         let state = self.session(snapshot, |_| false).await?;
         let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
         let table = context.table(kind.name()).await?;
@@ -228,7 +233,10 @@ fn references(state: &SessionState, statement: &Statement, view: &str) -> bool {
 }
 
 /// Starts a plan, once more making sure that it only reads.
-pub(crate) async fn execute(state: &SessionState, plan: LogicalPlan) -> PlanResult<SendableRecordBatchStream> {
+pub(crate) async fn execute(
+    state: &SessionState,
+    plan: LogicalPlan,
+) -> PlanResult<SendableRecordBatchStream> {
     let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reading.verify_plan(&plan)?;
     let plan = state.create_physical_plan(&plan).await?;

@@ -24,7 +24,9 @@ pub enum SqlError {
         seconds: u64,
     },
     /// It needed more memory than allowed. Narrow it, or group by fewer values.
-    #[error("the query needs more than the {bytes} bytes of memory that all queries share; narrow it, or group by fewer values")]
+    #[error(
+        "the query needs more than the {bytes} bytes of memory that all queries share; narrow it, or group by fewer values"
+    )]
     TooMuchMemory {
         /// The limit, in bytes.
         bytes: usize,
@@ -123,7 +125,11 @@ fn schema_error(error: &SchemaError) -> (String, Option<String>) {
             (format!("there is no column `{}`{hint}", field.flat_name()), Some(field.name.clone()))
         }
         SchemaError::AmbiguousReference { field } => (
-            format!("the column `{}` is in more than one table; write `table.{}`", field.flat_name(), field.name),
+            format!(
+                "the column `{}` is in more than one table; write `table.{}`",
+                field.flat_name(),
+                field.name
+            ),
             Some(field.name.clone()),
         ),
         other => (decapitalized(&other.to_string()), None),
@@ -207,9 +213,10 @@ impl Position {
     /// Where `word` first stands alone in `sql`.
     fn of_word(sql: &str, word: &str) -> Option<Self> {
         let part = |letter: char| letter.is_alphanumeric() || letter == '_';
-        let start = sql.match_indices(word).map(|(start, _)| start).find(|&start| {
-            !sql[..start].ends_with(part) && !sql[start + word.len()..].starts_with(part)
-        })?;
+        let start = sql
+            .match_indices(word)
+            .map(|(start, _)| start)
+            .find(|&start| !sql[..start].ends_with(part) && !sql[start + word.len()..].starts_with(part))?;
         let before = &sql[..start];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = before.matches('\n').count() as u64 + 1;
@@ -222,7 +229,8 @@ impl Position {
         if line == 0 || column == 0 {
             return None;
         }
-        let text: Vec<char> = sql.split('\n').nth(usize::try_from(line - 1).ok()?)?.trim_end().chars().collect();
+        let text: Vec<char> =
+            sql.split('\n').nth(usize::try_from(line - 1).ok()?)?.trim_end().chars().collect();
         let index = usize::try_from(column - 1).ok()?.min(text.len());
         let start = if text.len() > WIDTH { index.saturating_sub(BEFORE) } else { 0 };
         let shown = text[start..].iter().take(WIDTH);

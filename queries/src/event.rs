@@ -6,9 +6,9 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::{Expr, cast, col, lit};
+use pipeline::Micros;
 use pipeline::log::table::TableKind;
 use pipeline::log::{Offset, PartitionId, Snapshot};
-use pipeline::Micros;
 use std::collections::BTreeMap;
 
 /// Everything the log holds about one message id.
@@ -93,26 +93,29 @@ impl Engine {
         let mut found = Found { sources: BTreeMap::new(), truncated: false };
         let is_id = || col("message_id").eq(lit(message_id));
         let stored = self.rows(&snapshot, TableKind::Events, is_id(), &["type", "event"]).await?;
-        found.each(stored, |source, rows, row, (partition, offset, received_at)| {
-            let file = file_of(&snapshot, &partition, offset);
-            let (kind, event) = (rows.required("type", row), rows.text("event", row));
-            source.stored.push(StoredAt { partition, offset, received_at, kind, event, file });
-        })
-        .await?;
+        found
+            .each(stored, |source, rows, row, (partition, offset, received_at)| {
+                let file = file_of(&snapshot, &partition, offset);
+                let (kind, event) = (rows.required("type", row), rows.text("event", row));
+                source.stored.push(StoredAt { partition, offset, received_at, kind, event, file });
+            })
+            .await?;
         let again = array_has(col("duplicates"), lit(message_id));
         let repeats = self.rows(&snapshot, TableKind::Receipts, again, &[]).await?;
-        found.each(repeats, |source, _, _, (partition, offset, received_at)| {
-            source.repeats.push(RepeatAt { partition, offset, received_at });
-        })
-        .await?;
+        found
+            .each(repeats, |source, _, _, (partition, offset, received_at)| {
+                source.repeats.push(RepeatAt { partition, offset, received_at });
+            })
+            .await?;
         let rejected =
             self.rows(&snapshot, TableKind::Rejected, is_id(), &["code", "field", "message"]).await?;
-        found.each(rejected, |source, rows, row, (partition, offset, received_at)| {
-            let (code, field) = (rows.required("code", row), rows.text("field", row));
-            let message = rows.required("message", row);
-            source.rejected.push(RejectedAt { partition, offset, received_at, code, field, message });
-        })
-        .await?;
+        found
+            .each(rejected, |source, rows, row, (partition, offset, received_at)| {
+                let (code, field) = (rows.required("code", row), rows.text("field", row));
+                let message = rows.required("message", row);
+                source.rejected.push(RejectedAt { partition, offset, received_at, code, field, message });
+            })
+            .await?;
         let sources = found.sources.into_iter().map(|(source, report)| SourceReport { source, ..report });
         Ok(EventReport {
             message_id: message_id.into(),
@@ -197,7 +200,9 @@ impl Rows {
     }
 
     fn number(&self, name: &str, row: usize) -> i64 {
-        self.column(name).and_then(|column| column.as_primitive_opt::<Int64Type>()).map_or(0, |c| c.value(row))
+        self.column(name)
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .map_or(0, |c| c.value(row))
     }
 
     fn flag(&self, name: &str, row: usize) -> bool {

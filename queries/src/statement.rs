@@ -21,7 +21,8 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, SqlError> {
     let parser = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build();
     let statements = parser.and_then(|mut parser| parser.parse_statements());
     let mut statements = statements.map_err(|error| SqlError::of(&error, sql))?;
-    let statement = statements.pop_front().ok_or_else(|| SqlError::invalid("there is no statement".into()))?;
+    let statement =
+        statements.pop_front().ok_or_else(|| SqlError::invalid("there is no statement".into()))?;
     if !statements.is_empty() {
         let message = format!("there are {} statements; send one at a time", statements.len() + 1);
         return Err(SqlError::invalid(message));

@@ -78,7 +78,8 @@ impl LogTable {
         let everything = vec![true; bounds.len()];
         let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
         let filter = state.create_physical_expr(filter, &schema)?;
-        let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema)).build(filter);
+        let predicate =
+            PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema)).build(filter);
         let Some(predicate) = predicate else { return Ok(everything) };
         predicate.prune(&PrunableStatistics::new(bounds.collect(), Arc::clone(&self.schema)))
     }

@@ -43,7 +43,13 @@ impl Lake {
     }
 
     /// Appends one request.
-    pub(crate) async fn append_from(&self, source: &str, test: bool, events: &[Event<'_>], rejected: &[Rejected<'_>]) {
+    pub(crate) async fn append_from(
+        &self,
+        source: &str,
+        test: bool,
+        events: &[Event<'_>],
+        rejected: &[Rejected<'_>],
+    ) {
         let received = u32::try_from(events.len() + rejected.len()).unwrap();
         let mut batch = Batch::new(Origin { source: source.into(), test }, received);
         events.iter().for_each(|event| batch.push_event(event));

@@ -109,7 +109,8 @@ impl Accumulator for Folded {
         let received = received.as_primitive::<Int64Type>();
         let mut partition: Arc<str> = "".into();
         for row in (0..traits.len()).filter(|&row| traits.is_valid(row)) {
-            let Ok(object) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(traits.value(row)) else {
+            let Ok(object) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(traits.value(row))
+            else {
                 continue;
             };
             if *partition != *partitions.value(row) {
@@ -157,11 +158,14 @@ impl Accumulator for Folded {
 }
 
 fn text(array: &ArrayRef) -> Result<&StringArray> {
-    array.as_string_opt().ok_or_else(|| exec_datafusion_err!("traits_fold takes text, not {}", array.data_type()))
+    array
+        .as_string_opt()
+        .ok_or_else(|| exec_datafusion_err!("traits_fold takes text, not {}", array.data_type()))
 }
 
 fn to_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| exec_datafusion_err!("traits cannot be written as JSON: {error}"))
+    serde_json::to_string(value)
+        .map_err(|error| exec_datafusion_err!("traits cannot be written as JSON: {error}"))
 }
 
 #[cfg(test)]

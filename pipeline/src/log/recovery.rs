@@ -10,7 +10,7 @@ use super::rows::Rows;
 use super::store::Store;
 use super::table::{Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
-use super::wal::{self, RealFs, Wal, WalConfig, WalReader};
+use super::wal::{self, Wal, WalConfig, WalReader, fs::RealFs};
 use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, stored};
 use crate::event::Record;
 use crate::{Clock, Micros};

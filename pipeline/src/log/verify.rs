@@ -2,7 +2,7 @@
 
 use super::stored::Rows;
 use super::table::{DataFile, Table, TableKind, TableSnapshot};
-use super::wal::{self, RealFs};
+use super::wal::{self, fs::RealFs};
 use super::{LogConfig, LogError, Offset, PartitionId, blocking, groups_of_wal};
 use crate::Micros;
 use arrow::array::{Array, AsArray};
@@ -108,7 +108,11 @@ async fn check_wal(
             return Ok(None);
         }
         Err(LogError::Damaged(fault)) => {
-            report.add("WAL", String::new(), vec![fault]);
+            let dir = config.dir.join("wal");
+            let found = blocking(move || wal::inspect(RealFs, &dir)).await;
+            let damage = found.ok().flatten().map(|found| found.damage).unwrap_or_default();
+            let faults = damage.iter().map(ToString::to_string).collect::<Vec<_>>();
+            report.add("WAL", String::new(), if faults.is_empty() { vec![fault] } else { faults });
             return Ok(None);
         }
         Err(error) => return Err(error),

@@ -32,7 +32,10 @@ async fn properties_are_read_with_operators_and_casts() {
     let engine = lake.engine();
     let sum = "SELECT sum((properties->>'price')::double) FROM events WHERE message_id < '8'";
     assert_eq!(value(&engine, sum).await, json!(19.5));
-    assert_eq!(value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' = 'free'").await, json!(1));
+    assert_eq!(
+        value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' = 'free'").await,
+        json!(1)
+    );
     let over = "SELECT count(*) FROM events WHERE (properties->>'price')::double > 10 AND message_id < '8'";
     assert_eq!(value(&engine, over).await, json!(1));
     value(&engine, "SELECT count(*) FROM events WHERE properties->>'price' > 10").await;
@@ -40,13 +43,25 @@ async fn properties_are_read_with_operators_and_casts() {
     let nested = "SELECT properties->'n'->'a' AS a, json_get_int(properties, 'price') AS price,
         json_length(properties) AS length, json_object_keys(properties) AS keys
         FROM events ORDER BY log_offset LIMIT 1";
-    assert_eq!(rows(&engine, nested).await, [json!({"a": [1, "two"], "price": null, "length": 3, "keys": ["price", "n", "t"]})]);
+    assert_eq!(
+        rows(&engine, nested).await,
+        [json!({"a": [1, "two"], "price": null, "length": 3, "keys": ["price", "n", "t"]})]
+    );
     for function in ["json_length", "json_object_keys"] {
         rows(&engine, &format!("SELECT {function}(properties) FROM events")).await;
     }
-    for function in ["json_get", "json_get_str", "json_get_float", "json_get_int", "json_get_bool", "json_get_json",
-        "json_get_array", "json_as_text", "json_contains", "json_length"]
-    {
+    for function in [
+        "json_get",
+        "json_get_str",
+        "json_get_float",
+        "json_get_int",
+        "json_get_bool",
+        "json_get_json",
+        "json_get_array",
+        "json_as_text",
+        "json_contains",
+        "json_length",
+    ] {
         rows(&engine, &format!("SELECT {function}(properties, 'price') FROM events")).await;
     }
 }
@@ -115,7 +130,8 @@ async fn a_query_that_takes_too_long_is_ended() {
 #[tokio::test]
 async fn a_query_that_needs_too_much_memory_is_ended() {
     let lake = Lake::new().await;
-    let config = EngineConfig { memory_bytes_max: 200_000, spill_bytes_max: 1_000, ..EngineConfig::default() };
+    let config =
+        EngineConfig { memory_bytes_max: 200_000, spill_bytes_max: 1_000, ..EngineConfig::default() };
     let engine = lake.engine_with(config);
     let sql = "SELECT array_agg(repeat('x', 1000) || value) FROM generate_series(1, 1000000)";
     assert_eq!(error(&engine, sql).await, SqlError::TooMuchMemory { bytes: 200_000 });

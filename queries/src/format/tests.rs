@@ -14,7 +14,8 @@ const EVERYTHING: &str = r#"SELECT * FROM (VALUES
 async fn json_names_columns_and_types_and_keeps_values() {
     let lake = Lake::new().await;
     let answer = read(lake.engine().query(EVERYTHING).await.unwrap()).await.unwrap();
-    let types: Vec<_> = answer["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
+    let types: Vec<_> =
+        answer["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["integer", "string", "double", "boolean", "timestamp", "date", "list"]);
     assert_eq!(answer["columns"][0], json!({"name": "i", "type": "integer"}));
     assert_eq!(answer["truncated"], json!(false));
@@ -37,7 +38,10 @@ async fn an_answer_without_rows_is_a_whole_document() {
     let engine = lake.engine();
     let sql = "SELECT 1 AS one WHERE false";
     let answer = read(engine.query(sql).await.unwrap()).await.unwrap();
-    assert_eq!(answer, json!({"columns": [{"name": "one", "type": "integer"}], "rows": [], "truncated": false}));
+    assert_eq!(
+        answer,
+        json!({"columns": [{"name": "one", "type": "integer"}], "rows": [], "truncated": false})
+    );
     assert_eq!(text(csv(engine.query(sql).await.unwrap())).await, "one\r\n");
     assert_eq!(text(table(engine.query(sql).await.unwrap(), 20)).await, "one\n───\n(0 rows)\n");
 }
@@ -84,7 +88,11 @@ async fn a_table_is_aligned_shows_null_and_cuts_wide_text() {
 async fn a_large_answer_comes_in_small_chunks_that_join_to_one_document() {
     use futures::StreamExt;
     let lake = Lake::new().await;
-    let answer = lake.engine().query("SELECT value, repeat('x', 50) AS s FROM generate_series(1, 20000)").await.unwrap();
+    let answer = lake
+        .engine()
+        .query("SELECT value, repeat('x', 50) AS s FROM generate_series(1, 20000)")
+        .await
+        .unwrap();
     let chunks: Vec<_> = super::json(answer).map(Result::unwrap).collect().await;
     assert!(chunks.len() > 10 && chunks.iter().all(|chunk| chunk.len() < 2 * super::CHUNK_BYTES));
     let whole: serde_json::Value = serde_json::from_slice(&chunks.concat()).unwrap();

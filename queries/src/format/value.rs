@@ -43,13 +43,18 @@ pub(super) fn plain(column: &ArrayRef) -> ArrayRef {
 
 fn plain_type(kind: &DataType) -> Option<DataType> {
     match kind {
-        DataType::Dictionary(_, values) => Some(plain_type(values).unwrap_or_else(|| values.as_ref().clone())),
+        DataType::Dictionary(_, values) => {
+            Some(plain_type(values).unwrap_or_else(|| values.as_ref().clone()))
+        }
         DataType::Float16 | DataType::Float32 => Some(DataType::Float64),
         DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
         DataType::Date64 => Some(DataType::Date32),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
-            Some(DataType::Int64)
-        }
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => Some(DataType::Int64),
         DataType::Timestamp(unit, _) if *unit != TimeUnit::Microsecond => {
             Some(DataType::Timestamp(TimeUnit::Microsecond, None))
         }
@@ -68,7 +73,9 @@ pub(super) fn write_json(field: &Field, values: &dyn Array, row: usize, out: &mu
         DataType::UInt64 => put(values.as_primitive::<UInt64Type>().value(row), out),
         // serde_json writes NaN and the infinities as null.
         DataType::Float64 => put(values.as_primitive::<Float64Type>().value(row), out),
-        DataType::Utf8 if is_json(field) => out.extend_from_slice(values.as_string::<i32>().value(row).as_bytes()),
+        DataType::Utf8 if is_json(field) => {
+            out.extend_from_slice(values.as_string::<i32>().value(row).as_bytes())
+        }
         DataType::Utf8 => put_string(values.as_string::<i32>().value(row), out),
         DataType::List(item) => put_list(item, &values.as_list::<i32>().value(row), out),
         DataType::LargeList(item) => put_list(item, &values.as_list::<i64>().value(row), out),
@@ -111,7 +118,11 @@ pub(super) fn write_text(field: &Field, values: &dyn Array, row: usize, out: &mu
         DataType::Utf8 => out.extend_from_slice(values.as_string::<i32>().value(row).as_bytes()),
         DataType::Float64 => {
             let number = values.as_primitive::<Float64Type>().value(row);
-            if number.is_finite() { put(number, out) } else { out.extend_from_slice(number.to_string().as_bytes()) }
+            if number.is_finite() {
+                put(number, out)
+            } else {
+                out.extend_from_slice(number.to_string().as_bytes())
+            }
         }
         DataType::Union(_, _) => {
             let union = values.as_union();

@@ -20,7 +20,8 @@ pub(super) fn scan(
     if view.fresh().records() == 0 {
         return Ok(None);
     }
-    let rows: Arc<dyn PartitionStream> = Arc::new(FreshRows { view: view.clone(), schema: Arc::clone(schema) });
+    let rows: Arc<dyn PartitionStream> =
+        Arc::new(FreshRows { view: view.clone(), schema: Arc::clone(schema) });
     let plan = StreamingTableExec::try_new(Arc::clone(schema), vec![rows], projection, [], false, limit)?;
     Ok(Some(Arc::new(plan)))
 }

@@ -27,7 +27,8 @@ pub(crate) struct StatsCache(Mutex<HashMap<TableKind, HashMap<String, Arc<FileSt
 impl StatsCache {
     /// The statistics of each file of `table`, in order. Those of files that are gone are dropped.
     pub(super) fn of(&self, table: &TableSnapshot, schema: &SchemaRef) -> Vec<Arc<FileStats>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.kind).unwrap_or_default();
+        let known =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.kind).unwrap_or_default();
         let mut next = HashMap::with_capacity(table.files.len());
         let mut all = Vec::with_capacity(table.files.len());
         for file in table.files.iter() {
@@ -110,11 +111,12 @@ fn bound(kind: &DataType, value: Option<&Value>, rest: i64) -> Precision<ScalarV
             .and_then(|number| i32::try_from(number).ok())
             .map(|number| ScalarValue::Int32(Some(number))),
         (DataType::UInt64, Some(value)) => value.as_u64().map(|number| ScalarValue::UInt64(Some(number))),
-        (DataType::Timestamp(TimeUnit::Microsecond, zone), Some(Value::String(text))) => parse_timestamp(text)
-            .map(|time| {
+        (DataType::Timestamp(TimeUnit::Microsecond, zone), Some(Value::String(text))) => {
+            parse_timestamp(text).map(|time| {
                 let rest = if fraction_digits(text) > 3 { 0 } else { rest };
                 ScalarValue::TimestampMicrosecond(Some(time + rest), zone.clone())
-            }),
+            })
+        }
         _ => None,
     };
     scalar.map_or(Precision::Absent, Precision::Exact)

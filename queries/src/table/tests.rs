@@ -65,7 +65,10 @@ async fn bounds_that_are_cut_or_rounded_are_no_answers() {
     lake.log.flush().await.unwrap();
     let engine = lake.engine();
     assert_eq!(value(&engine, "SELECT max(message_id) FROM events").await, json!(id));
-    assert_eq!(value(&engine, "SELECT min(received_at) FROM events").await, json!("2026-03-01T10:00:00.123457Z"));
+    assert_eq!(
+        value(&engine, "SELECT min(received_at) FROM events").await,
+        json!("2026-03-01T10:00:00.123457Z")
+    );
     let same = format!("SELECT count(*) FROM events WHERE message_id = '{id}'");
     assert_eq!(value(&engine, &same).await, json!(1));
     let same = "SELECT count(*) FROM events WHERE received_at = '2026-03-01T10:00:00.123457Z'";

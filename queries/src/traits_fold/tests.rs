@@ -47,7 +47,8 @@ fn what_is_no_object_changes_nothing() {
 
 #[test]
 fn a_profile_keeps_no_more_than_the_most_traits_and_counts_its_memory() {
-    let all: Vec<Row> = (0..3 * TRAITS_MAX).map(|n| (format!(r#"{{"k{n:05}":{n}}}"#), 1, n as i64, "p".into())).collect();
+    let all: Vec<Row> =
+        (0..3 * TRAITS_MAX).map(|n| (format!(r#"{{"k{n:05}":{n}}}"#), 1, n as i64, "p".into())).collect();
     let mut backwards = all.clone();
     backwards.reverse();
     assert_eq!(whole(&all), whole(&backwards));
@@ -62,8 +63,9 @@ fn a_profile_keeps_no_more_than_the_most_traits_and_counts_its_memory() {
 
 fn any_row() -> impl Strategy<Value = Row> {
     let value = prop_oneof![Just("null".to_owned()), "[0-9]", Just("\"\"".to_owned())];
-    let object = proptest::collection::btree_map("[ab]", value, 0..3)
-        .prop_map(|map| format!("{{{}}}", map.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect::<Vec<_>>().join(",")));
+    let object = proptest::collection::btree_map("[ab]", value, 0..3).prop_map(|map| {
+        format!("{{{}}}", map.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect::<Vec<_>>().join(","))
+    });
     (object, 0..3_i64, "[pq]").prop_map(|(object, timestamp, partition)| (object, timestamp, 0, partition))
 }
 

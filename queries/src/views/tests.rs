@@ -44,7 +44,8 @@ async fn folded(events: &[Event<'_>]) -> Value {
 
 #[tokio::test]
 async fn case_1_an_anonymous_page_belongs_to_the_user_identified_later() {
-    let found = profiles(&[page("1", "a1"), identify("2", "a1", "u1")], "user_id, anonymous_ids, events").await;
+    let found =
+        profiles(&[page("1", "a1"), identify("2", "a1", "u1")], "user_id, anonymous_ids, events").await;
     assert_eq!(found, [json!({"user_id": "u1", "anonymous_ids": ["a1"], "events": 2})]);
 }
 
@@ -63,14 +64,18 @@ async fn case_9_an_alias_links_an_anonymous_id() {
 
 #[tokio::test]
 async fn case_13_an_alias_of_a_user_to_themselves_changes_nothing() {
-    let found = profiles(&[identify("1", "", "u1"), alias("2", "u1", "u1")], "user_id, anonymous_ids, events").await;
+    let found =
+        profiles(&[identify("1", "", "u1"), alias("2", "u1", "u1")], "user_id, anonymous_ids, events").await;
     assert_eq!(found, [json!({"user_id": "u1", "anonymous_ids": null, "events": 2})]);
 }
 
 #[tokio::test]
 async fn case_14_an_older_trait_that_arrives_late_loses() {
     let late = traits("2", "2026-02-26T09:00:00Z", r#"{"plan":"free","city":"Oslo"}"#);
-    assert_eq!(folded(&[traits("1", T, r#"{"plan":"pro"}"#), late]).await, json!({"plan": "pro", "city": "Oslo"}));
+    assert_eq!(
+        folded(&[traits("1", T, r#"{"plan":"pro"}"#), late]).await,
+        json!({"plan": "pro", "city": "Oslo"})
+    );
 }
 
 #[tokio::test]
