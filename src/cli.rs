@@ -14,14 +14,14 @@ Examples:
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
   flowstate verify                                  check that nothing is damaged or missing
 
-Settings come from `flowstate.toml` in the working directory (or --config FILE), then from FLOWSTATE_…
-variables, then from flags; later ones win. `flowstate serve --help` lists them all.
+Settings come from `flowstate.toml` in the working directory (or --config FILE), then from the
+environment (FLOWSTATE_…), then from flags; later ones win. `flowstate serve --help` lists them all.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 the log is damaged.";
 
 /// A customer data platform in one binary: every event is accounted for, anything can be replayed.
 #[derive(Debug, Parser)]
-#[command(name = "flowstate", version, after_help = EXAMPLES)]
+#[command(name = "flowstate", bin_name = "flowstate", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

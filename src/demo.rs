@@ -26,7 +26,7 @@ const FORWARDING_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// How many events the company makes
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=900_000))]
     events: u32,
     /// Another seed tells another story
     #[arg(long, default_value_t = 1)]
@@ -42,27 +42,36 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let clock = Clock::system();
     let segment = FakeSegment::start("demo", None).context("the fake Segment cannot start")?;
-    let server = Server::start(&args.data, &segment.url(), &clock).await?;
-    let messages = company::life(args.seed, args.events as usize, clock.now());
-    print(opening(&messages, &server))?;
+    let (server, mut running) = Server::start(&args.data, &segment.url(), &clock).await?;
+    let told = tokio::select! {
+        told = tell(&args, &server, &segment, clock) => told,
+        // Ctrl-C before the end.
+        ended = running.ended() => return ended,
+    };
+    if told.is_err() || args.exit {
+        running.stop().await?;
+        return told;
+    }
+    print(next_steps(&server))?;
+    running.ended().await?;
+    print("\nThe demo has ended; its data stay where they are.\n")?;
+    Ok(())
+}
 
+/// Sends everything, shows what came of it, and fails when that does not add up.
+async fn tell(args: &DemoArgs, server: &Server, segment: &FakeSegment, clock: Clock) -> anyhow::Result<()> {
+    let messages = company::life(args.seed, args.events as usize, clock.now());
+    print(opening(&messages, server))?;
     let target = Target { url: server.url.clone(), keys: server.write_keys.clone(), clock };
     let begun = Instant::now();
     let tally = send::send(&messages, &target, args.seed).await?;
     print(sent(&tally, begun.elapsed()))?;
-    let forwarded_in = forwarded(&segment, &tally, begun).await;
+    let forwarded_in = forwarded(segment, &tally, begun).await;
 
-    let accounts = accounts::Accounts::take(&server, &segment, tally).await?;
+    let accounts = accounts::Accounts::take(server, segment, tally).await?;
     print(accounts.table(forwarded_in))?;
-    print(answers::all(&server).await?)?;
-    let balanced = accounts.check();
-    if balanced.is_ok() && !args.exit {
-        print(next_steps(&server))?;
-        server.wait().await?;
-        return print("\nThe demo has ended; its data stay where they are.\n").map_err(Into::into);
-    }
-    server.stop().await?;
-    balanced
+    print(answers::all(server).await?)?;
+    accounts.check()
 }
 
 fn opening(messages: &[Message], server: &Server) -> String {

@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod demo;
 mod output;
+mod reads;
 mod serve;
 mod settings;
 mod source;

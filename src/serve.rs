@@ -4,17 +4,18 @@ mod announce;
 mod first_start;
 mod forward;
 mod http;
-mod reads;
 mod stop;
 mod tls;
 
 pub(crate) use announce::Announcement;
 
 use crate::cli::ServeArgs;
+use crate::reads::{self, EngineReads};
 use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
 use console::Console;
+use ingest::Ingest;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Keys, Secret};
@@ -25,29 +26,41 @@ use std::sync::Arc;
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let settings = args.flags.settings()?;
     crate::telemetry::start(&settings);
+    arm_failpoint();
     serve(settings).await
+}
+
+/// Debug builds abort at the place that `FLOWSTATE_FAILPOINT` names; see [`pipeline::failpoint`].
+fn arm_failpoint() {
+    let armed = std::env::vars_os().find(|(name, _)| name == "FLOWSTATE_FAILPOINT");
+    if let Some(name) = armed.and_then(|(_, name)| name.into_string().ok()) {
+        pipeline::failpoint::arm(name);
+    }
 }
 
 /// Serves until it is asked to end.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
-    // Everything that can be wrong with the settings comes first, before anything is made.
+    // Whatever can be wrong with the settings comes first, before anything is made.
     let tls = tls::config(&settings)?;
-    let sink = forward::sink(&settings)?;
+    let clock = Clock::system();
+    let sink = forward::sink(&settings, &clock)?;
+    let tracking = ingest_config(&settings)?;
     let stop = stop::Stop::listen()?;
+    let listening = http::listen(&settings, tls)?;
     make_data_directory(&settings.data)?;
 
-    let clock = Clock::system();
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
     let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
     let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
-    let made = first_start::ensure_keys(&*control, &settings, &clock).await?;
+    first_start::ensure_keys(&*control, &settings, &clock).await?.show(&listening.url);
     let keys = Keys::load(Arc::clone(&control)).await?;
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
     let process_key = Secret::api_key()?;
-    let reads = Arc::new(reads::LogReads::new(&log, &settings)?);
+    let read_from = Arc::clone(&log);
+    let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
     let rooms = http::Rooms {
-        ingest: ingest_room(&log, &keys, &settings, &clock),
+        ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
         console: Data::new(Console::new(
             Arc::clone(&control),
             Arc::clone(&keys),
@@ -58,22 +71,22 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         log: Data::from(Arc::clone(&log)),
         metrics: Data::new(http::metrics_recorder()?),
     };
-    let server = http::bind(&settings, rooms, tls)?;
     let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
-    let announced = announce::write(&settings.data, &server.local_url, process_key.reveal())?;
-    made.show(&server.url);
-    eprintln!("listening on {}", server.url);
-
-    let ended = stop.wait(server.running).await;
+    let announced = announce::write(&settings.data, &listening.local_url, process_key.reveal())?;
+    let url = listening.url.clone();
+    let server = http::serve(listening, rooms)?;
+    eprintln!("listening on {url}");
+    let ended = stop.wait(server).await;
 
     // Nothing new comes in from here on; what was accepted is committed before the end.
     if let Some(forwarding) = forwarding {
         forwarding.stop().await;
     }
     following.abort();
-    log.close().await.context("the log was not committed; its events are safe and are at the next start")?;
+    let closed = log.close().await;
     sqlite.close().await;
     announced.remove();
+    closed.context("the last events were not committed; they are safe, and the next start commits them")?;
     ended
 }
 
@@ -102,5 +115,18 @@ pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
     })
 }
 
-// Stands in until the room of ingest has landed.
-fn ingest_room(_: &Arc<Log>, _: &Arc<Keys>, _: &Settings, _: &Clock) {}
+fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
+    let request_bytes_max = usize::try_from(settings.request_bytes_max)?;
+    let defaults = ingest::Config::default();
+    let config = ingest::Config {
+        request_bytes_max,
+        event_bytes_max: usize::try_from(settings.event_bytes_max)?,
+        batch_events_max: usize::try_from(settings.batch_events_max)?,
+        bodies_bytes_max: defaults.bodies_bytes_max.max(4 * request_bytes_max),
+        body_timeout: settings.body_timeout,
+        rejected_bytes_per_hour: settings.rejected_bytes_per_hour,
+        trusted_proxies: settings.trusted_proxies.clone(),
+    };
+    config.check()?;
+    Ok(config)
+}

@@ -10,7 +10,7 @@ mod tests;
 mod values;
 
 pub(crate) use known::{KNOWN, Scope, Setting};
-pub(crate) use values::{LogFormat, Network, Private};
+pub(crate) use values::{LogFormat, Private};
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) event_bytes_max: u64,
     pub(crate) batch_events_max: u64,
     pub(crate) rejected_bytes_per_hour: u64,
-    pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) trusted_proxies: Vec<ingest::Network>,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) forward_to: Option<Private>,

@@ -1,19 +1,38 @@
 //! `flowstate source`: the sources that may send events.
 
-use crate::cli::{Flags, Kind, SourceArgs, SourceCommand};
+use crate::cli::{Kind, SourceArgs, SourceCommand};
 use crate::output::print;
+use crate::serve::Announcement;
+use crate::settings::Settings;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Secret, Source, SourceKind};
 use std::fmt::Write;
+use std::time::Duration;
+
+/// How long a running server may take to take a change over.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: SourceArgs) -> anyhow::Result<()> {
-    match args.command {
-        SourceCommand::Add { name, kind, test, flags } => add(&open(&flags).await?, name, kind, test).await,
-        SourceCommand::List { flags } => list(&open(&flags).await?).await,
-        SourceCommand::Disable { name, flags } => enable(&open(&flags).await?, &name, false).await,
-        SourceCommand::Enable { name, flags } => enable(&open(&flags).await?, &name, true).await,
+    let (flags, change) = match args.command {
+        SourceCommand::List { flags } => return list(&open(&flags.settings()?).await?).await,
+        SourceCommand::Add { name, kind, test, flags } => (flags, Change::Add { name, kind, test }),
+        SourceCommand::Disable { name, flags } => (flags, Change::Enabled { name, enabled: false }),
+        SourceCommand::Enable { name, flags } => (flags, Change::Enabled { name, enabled: true }),
+    };
+    let settings = flags.settings()?;
+    let control = open(&settings).await?;
+    match change {
+        Change::Add { name, kind, test } => add(&control, &settings, name, kind, test).await?,
+        Change::Enabled { name, enabled } => set_enabled(&control, &settings, &name, enabled).await?,
     }
+    control.close().await;
+    Ok(())
+}
+
+enum Change {
+    Add { name: String, kind: Kind, test: bool },
+    Enabled { name: String, enabled: bool },
 }
 
 /// A source with a new key, which is not stored yet.
@@ -29,23 +48,55 @@ pub(crate) fn new_source(name: String, kind: SourceKind, test: bool, key: &Secre
     }
 }
 
-async fn open(flags: &Flags<false>) -> anyhow::Result<Sqlite> {
-    let settings = flags.settings()?;
-    crate::telemetry::start(&settings);
+async fn open(settings: &Settings) -> anyhow::Result<Sqlite> {
+    crate::telemetry::start(settings);
     crate::serve::make_data_directory(&settings.data)?;
     Ok(Sqlite::open(&settings.control_path()).await?)
 }
 
-async fn add(control: &dyn Control, name: String, kind: Kind, test: bool) -> anyhow::Result<()> {
+async fn add(
+    control: &dyn Control,
+    settings: &Settings,
+    name: String,
+    kind: Kind,
+    test: bool,
+) -> anyhow::Result<()> {
     let kind = match kind {
         Kind::Browser => SourceKind::Browser,
         Kind::Server => SourceKind::Server,
     };
     let key = Secret::write_key()?;
     control.add_source(new_source(name.clone(), kind, test, &key, &Clock::system())).await?;
+    tell_server(settings).await;
     eprintln!("source `{name}` was added; this is its write key, which is shown only now:");
     print(format!("{}\n", key.reveal()))?;
     Ok(())
+}
+
+async fn set_enabled(
+    control: &dyn Control,
+    settings: &Settings,
+    name: &str,
+    enabled: bool,
+) -> anyhow::Result<()> {
+    control.set_source_enabled(name, enabled).await?;
+    tell_server(settings).await;
+    eprintln!("source `{name}` is {} now", if enabled { "enabled" } else { "disabled" });
+    Ok(())
+}
+
+/// Has a running server take the change over now; it would find it by itself within a second, so
+/// nothing depends on this.
+async fn tell_server(settings: &Settings) {
+    let told = async {
+        let Some(server) = Announcement::read(&settings.data)? else { return Ok(()) };
+        let request = server.request(reqwest::Method::GET, "/api/v1/sources")?.timeout(TELL_TIMEOUT);
+        request.send().await?.error_for_status()?;
+        anyhow::Ok(())
+    };
+    if let Err(error) = told.await {
+        tracing::debug!(%error, "the running server could not be told of the change");
+    }
 }
 
 async fn list(control: &dyn Control) -> anyhow::Result<()> {
@@ -59,11 +110,5 @@ async fn list(control: &dyn Control) -> anyhow::Result<()> {
         writeln!(lines, "{name:width$}  {kind:7}  {state:8}  {test:4}  {prefix}…")?;
     }
     print(lines)?;
-    Ok(())
-}
-
-async fn enable(control: &dyn Control, name: &str, enabled: bool) -> anyhow::Result<()> {
-    control.set_source_enabled(name, enabled).await?;
-    eprintln!("source `{name}` is {} now", if enabled { "enabled" } else { "disabled" });
     Ok(())
 }

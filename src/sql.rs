@@ -1,10 +1,12 @@
 //! `flowstate sql`: asks the running server, or reads the data directory itself.
 
-use crate::cli::SqlArgs;
+use crate::cli::{Format, SqlArgs};
 use crate::output::print;
 use crate::serve::Announcement;
+use crate::settings::Settings;
 use anyhow::{Context, bail};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -24,7 +26,21 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
             None => eprintln!("the server of process {} at {} does not answer", server.pid, server.url),
         }
     }
-    bail!("no server runs on `{}`, and this build cannot read it by itself", settings.data.display())
+    eprintln!("no server runs here: reading `{}` itself", settings.data.display());
+    read(&settings, &args).await
+}
+
+/// Reads the tables, and the WAL's rows too, as no server holds it.
+async fn read(settings: &Settings, args: &SqlArgs) -> anyhow::Result<()> {
+    let snapshot = pipeline::log::read_only(&crate::serve::log_config(settings)?).await?;
+    let engine = crate::reads::engine(move || snapshot.clone(), settings)?;
+    let answer = engine.query(&args.query).await?;
+    let format = match args.format {
+        Format::Table => console::Format::Table,
+        Format::Json => console::Format::Json,
+        Format::Csv => console::Format::Csv,
+    };
+    print_all(crate::reads::rows(answer, format)).await
 }
 
 /// Sends the query; `None` when no server listens there any more.
@@ -33,10 +49,8 @@ async fn ask(
     args: &SqlArgs,
     timeout: Duration,
 ) -> anyhow::Result<Option<reqwest::Response>> {
-    let client = pipeline::egress::client()?;
-    let request = client
-        .post(format!("{}/api/v1/sql", server.url))
-        .bearer_auth(&server.api_key)
+    let request = server
+        .request(reqwest::Method::POST, "/api/v1/sql")?
         .timeout(timeout)
         .json(&json!({ "sql": args.query, "format": args.format.as_str() }));
     match request.send().await {
@@ -57,9 +71,21 @@ async fn print_answer(answer: reqwest::Response) -> anyhow::Result<()> {
             None => bail!("the server answered with status {status}"),
         }
     }
-    let mut rows = answer.bytes_stream();
+    let rows = answer.bytes_stream();
+    print_all(rows.map(|piece| piece.context("the answer broke off; the server's log says why"))).await
+}
+
+/// Prints all pieces, and ends the last line, as JSON does not.
+async fn print_all<E: Into<anyhow::Error>>(rows: impl Stream<Item = Result<Bytes, E>>) -> anyhow::Result<()> {
+    let mut rows = std::pin::pin!(rows);
+    let mut last = None;
     while let Some(piece) = rows.next().await {
-        print(piece.context("the answer broke off; the server's log says why")?)?;
+        let piece = piece.map_err(Into::into)?;
+        last = piece.last().copied().or(last);
+        print(piece)?;
+    }
+    if last.is_some_and(|last| last != b'\n') {
+        print("\n")?;
     }
     Ok(())
 }

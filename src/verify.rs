@@ -2,36 +2,35 @@
 
 use crate::cli::VerifyArgs;
 use crate::output::print;
-use pipeline::log::verify::Report;
-use std::fmt::Write;
+use pipeline::log::verify::{self, Report};
 use std::process::ExitCode;
 
 pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let settings = args.flags.settings()?;
     crate::telemetry::start(&settings);
-    anyhow::bail!("this version cannot verify `{}` yet", settings.data.display())
-}
-
-#[expect(dead_code, reason = "waits for the log's verify")]
-fn show(report: &Report) -> anyhow::Result<ExitCode> {
-    print(text(report))?;
-    Ok(ExitCode::from(if report.is_ok() { 0 } else { crate::DAMAGED }))
+    let report = verify::verify(&crate::serve::log_config(&settings)?).await?;
+    print(text(&report))?;
+    Ok(ExitCode::from(if report.is_sound() { 0 } else { crate::DAMAGED }))
 }
 
 fn text(report: &Report) -> String {
     let width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     let mut lines = String::new();
     for check in &report.checks {
-        let outcome = if check.ok { "ok     " } else { "DAMAGED" };
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(lines, "{outcome}  {:width$}  {}", check.name, check.detail);
+        let outcome = if check.faults.is_empty() { "ok     " } else { "DAMAGED" };
+        let line = format!("{outcome}  {:width$}  {}", check.name, check.detail);
+        lines.push_str(line.trim_end());
+        lines.push('\n');
+        for fault in &check.faults {
+            lines.extend(["         - ", fault, "\n"]);
+        }
     }
-    let damaged = report.checks.iter().filter(|check| !check.ok).count();
-    let sum = match damaged {
-        0 => format!("all {} checks passed\n", report.checks.len()),
-        damaged => format!("{damaged} of {} checks found damage\n", report.checks.len()),
-    };
-    lines + &sum
+    let damaged = report.checks.iter().filter(|check| !check.faults.is_empty()).count();
+    lines
+        + &match damaged {
+            0 => format!("all {} checks passed\n", report.checks.len()),
+            damaged => format!("{damaged} of {} checks found damage\n", report.checks.len()),
+        }
 }
 
 #[cfg(test)]
@@ -41,11 +40,15 @@ mod tests {
 
     #[test]
     fn a_report_names_every_check_and_counts_the_damage() {
-        let check = |name: &str, ok| Check { name: name.into(), ok, detail: format!("{name} it is") };
-        let report = Report { checks: vec![check("wal", true), check("events", false)] };
+        let check = |name: &str, faults: &[&str]| Check {
+            name: name.into(),
+            detail: format!("{name} it is"),
+            faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
+        };
+        let report = Report { checks: vec![check("wal", &[]), check("events", &["`a.parquet` is missing"])] };
         assert_eq!(
             text(&report),
-            "ok       wal     wal it is\nDAMAGED  events  events it is\n1 of 2 checks found damage\n"
+            "ok       wal     wal it is\nDAMAGED  events  events it is\n         - `a.parquet` is missing\n1 of 2 checks found damage\n"
         );
     }
 }

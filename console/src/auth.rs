@@ -2,7 +2,8 @@
 
 use crate::Console;
 use crate::problem::Problem;
-use actix_web::body::MessageBody;
+use actix_web::ResponseError;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
@@ -13,12 +14,14 @@ use pipeline::control::KeyHash;
 pub(crate) async fn require_api_key<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let console = request.app_data::<Data<Console>>();
     match (console, header.and_then(bearer)) {
-        (Some(console), Some(key)) if console.knows(key) => next.call(request).await,
-        _ => Err(Problem::unauthorized().into()),
+        (Some(console), Some(key)) if console.knows(key) => {
+            Ok(next.call(request).await?.map_into_left_body())
+        }
+        _ => Ok(request.into_response(Problem::unauthorized().error_response()).map_into_right_body()),
     }
 }
 

@@ -10,7 +10,9 @@ mod problem;
 mod reads;
 
 pub use api::configure;
-pub use reads::{Account, AccountsOf, Duplicate, Format, Occurrence, ReadError, Reads, Refusal, Rows};
+pub use reads::{
+    Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+};
 
 use pipeline::Clock;
 use pipeline::control::{Control, KeyHash, Keys};

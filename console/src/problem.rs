@@ -6,6 +6,9 @@ use actix_web::{HttpResponse, ResponseError};
 use pipeline::control::ControlError;
 use serde::Serialize;
 
+/// When to try again a query that came while too many ran, in seconds.
+const RETRY_AFTER_S: u64 = 2;
+
 /// An answer that says what was wrong.
 #[derive(Debug, Serialize, thiserror::Error)]
 #[error("{message}")]
@@ -46,6 +49,9 @@ impl ResponseError for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+        }
         response.json(self)
     }
 }
@@ -71,6 +77,7 @@ impl From<ReadError> for Problem {
         let (status, code) = match &error {
             ReadError::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
             ReadError::Limit(_) => (StatusCode::UNPROCESSABLE_ENTITY, "over_limit"),
+            ReadError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             ReadError::Failed(_) => {
                 tracing::error!(%error, "the log could not be read for the management API");
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use pipeline::Micros;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The read side of the log.
 ///
@@ -12,8 +12,8 @@ use serde::Serialize;
 pub trait Reads: Send + Sync {
     /// Answers a query. What is wrong with the query is an error before the first byte of its rows.
     fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>>;
-    /// Each event with this message id, one for each source and outcome; none is no error.
-    fn events(&self, message_id: String) -> BoxFuture<'static, Result<Vec<Occurrence>, ReadError>>;
+    /// What became of a message id; one that never came is no error.
+    fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>>;
     /// The accounts of each source and hour that match.
     fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>>;
 }
@@ -63,54 +63,77 @@ pub enum ReadError {
     /// The query needs more time, memory or rows than it may have. Ask for less.
     #[error("{0}")]
     Limit(String),
+    /// Too many queries are running. Try again in a moment.
+    #[error("{0}")]
+    Busy(String),
     /// The log could not be read. Try again; see the program's log.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Something that arrived under a message id: an event, or one that was rejected.
+/// What became of one message id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Occurrence {
+pub struct Life {
     /// The message id.
     pub message_id: String,
+    /// One entry for each source that sent it, by name; empty when none did.
+    pub sources: Vec<InSource>,
+    /// Whether there is more than was read.
+    pub truncated: bool,
+}
+
+/// What became of a message id in one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InSource {
     /// The source.
     pub source: String,
-    /// `accepted` or `rejected`; `duplicate` when only repeats are still in the log.
-    pub outcome: &'static str,
+    /// Whether the source was made for tests.
+    pub test: bool,
+    /// Where the event is stored: once, or once on each node that took it.
+    pub stored: Vec<StoredAt>,
+    /// When it came again, each with the place of the receipt that says so.
+    pub duplicates: Vec<Place>,
+    /// When it was rejected, and why.
+    pub rejected: Vec<Refusal>,
+}
+
+/// Where a record lies, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
     /// When it was received, as RFC 3339 with microseconds.
     pub received_at: String,
     /// The partition it lies in.
     pub partition: String,
     /// Its offset there.
     pub offset: u64,
+}
+
+/// Where an event is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoredAt {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Place,
     /// Whether it is in the tables; until then it is in the write-ahead log, no less durable.
     pub committed: bool,
-    /// Why it was rejected; `null` when it was not.
-    pub rejected: Option<Refusal>,
-    /// When it came again, each with the receipt that says so.
-    pub duplicates: Vec<Duplicate>,
+    /// The kind of call.
+    pub r#type: String,
+    /// The name of a `track` call.
+    pub event: Option<String>,
 }
 
 /// Why an event was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Place,
     /// The rule it broke.
     pub code: String,
     /// The field that broke it.
     pub field: Option<String>,
     /// What is wrong and what is allowed.
     pub message: String,
-}
-
-/// A repeat that was not stored again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Duplicate {
-    /// When it came, as RFC 3339 with microseconds.
-    pub received_at: String,
-    /// The partition of its receipt.
-    pub partition: String,
-    /// The offset of its receipt.
-    pub offset: u64,
 }
 
 /// Which accounts are wanted.
@@ -125,7 +148,7 @@ pub struct AccountsOf {
 }
 
 /// The account of one source in one hour.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Account {
     /// The source.
     pub source: String,

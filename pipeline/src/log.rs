@@ -313,7 +313,8 @@ impl Log {
         self.appender.close().await;
         let outcome = self.command(Command::Close).await;
         let background = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
-        let joined = tokio::task::spawn_blocking(|| background.into_iter().try_for_each(JoinHandle::join)).await;
+        let joined =
+            tokio::task::spawn_blocking(|| background.into_iter().try_for_each(JoinHandle::join)).await;
         if !matches!(joined, Ok(Ok(()))) {
             return Err(LogError::store("a background thread of the log ended early", "it panicked"));
         }

@@ -17,4 +17,4 @@ pub use feed::{Events, Feed};
 pub use outcome::Outcome;
 pub use retry::Retry;
 pub use sink::{Limits, SettingError, Sink};
-pub use worker::{DeliveryError, Wait, Worker};
+pub use worker::{DeliveryError, GRACE, Wait, Worker};

@@ -24,6 +24,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use watch::Watch;
 
+/// How long a request under way may still take once the worker is to stop.
+pub const GRACE: Duration = Duration::from_secs(5);
+
 /// Lets time pass. The default is the runtime's timer; a test does as it likes.
 pub type Wait = Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -103,7 +106,8 @@ impl Worker {
         Self { retry, wait, random: StdRng::seed_from_u64(seed), ..self }
     }
 
-    /// Delivers until `stop`, which ends a pause at once and a request under way with its outcome.
+    /// Delivers until `stop`, which ends a pause at once. A request under way has [`GRACE`] to come to
+    /// its outcome; one that takes longer is sent again after the next start.
     ///
     /// # Errors
     /// [`DeliveryError::Log`] when the log is damaged. Every other failure is waited out.
@@ -218,7 +222,11 @@ impl Worker {
         let mut failures = 0;
         loop {
             self.watch.oldest(items.first().map(|item| item.received_at), self.clock.now());
-            let outcome = self.sink.send(&payloads).await;
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.sink.send(&payloads) => outcome,
+                () = self.grace(stop) => return Break(()),
+            };
             failures += 1;
             let delay = match outcome {
                 Outcome::Delivered | Outcome::Refused { .. } => return Continue(outcome),
@@ -286,6 +294,11 @@ impl Worker {
         let name = &self.destination;
         tracing::warn!(destination = name, error = %error, "delivery to `{name}` waits: {what}");
         self.sleep(delay, stop).await
+    }
+
+    async fn grace(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        (self.wait)(GRACE).await;
     }
 
     async fn sleep(&self, delay: Duration, stop: &CancellationToken) -> ControlFlow<()> {

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Secret, SourceKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,16 +25,29 @@ pub(super) struct Server {
     /// One for each [`Origin`].
     pub(super) write_keys: [String; Origin::ALL.len()],
     api_key: String,
-    running: JoinHandle<anyhow::Result<()>>,
 }
+
+/// The answer to a query, as the management API gives it.
+#[derive(Deserialize)]
+struct Answer {
+    rows: Vec<Value>,
+}
+
+/// The task it runs in.
+pub(super) struct Running(JoinHandle<anyhow::Result<()>>);
 
 impl Server {
     /// Starts on a new directory below `demo`, on defaults, forwarding to `destination`.
-    pub(super) async fn start(demo: &Path, destination: &str, clock: &Clock) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        demo: &Path,
+        destination: &str,
+        clock: &Clock,
+    ) -> anyhow::Result<(Self, Running)> {
         let started = DateTime::from_timestamp_micros(clock.now()).unwrap_or_default();
         let data = demo.join(started.format("%Y-%m-%d-%H%M%S%.3f").to_string());
         make_data_directory(&data)?;
         let settings = settings(&data, destination)?;
+        crate::telemetry::start(&settings);
         let write_keys = add_sources(&settings, clock).await?;
         let mut running = tokio::spawn(serve(settings));
         let begun = Instant::now();
@@ -50,7 +64,8 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        Ok(Self { url: announcement.url, data, write_keys, api_key: announcement.api_key, running })
+        let server = Self { url: announcement.url, data, write_keys, api_key: announcement.api_key };
+        Ok((server, Running(running)))
     }
 
     pub(super) fn write_key(&self, origin: Origin) -> &str {
@@ -59,8 +74,8 @@ impl Server {
 
     /// The rows of a query, each an object.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
-        let text = self.ask(sql).await?;
-        Ok(serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>()?)
+        let answer: Answer = serde_json::from_str(&self.ask(sql).await?)?;
+        Ok(answer.rows)
     }
 
     async fn ask(&self, sql: &str) -> anyhow::Result<String> {
@@ -77,16 +92,18 @@ impl Server {
         }
         Ok(text)
     }
+}
 
-    /// Runs until Ctrl-C or SIGTERM has ended it.
-    pub(super) async fn wait(self) -> anyhow::Result<()> {
-        self.running.await?
+impl Running {
+    /// Waits until Ctrl-C or SIGTERM has ended it.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.0).await?
     }
 
     /// Ends it as Ctrl-C does.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)?;
-        self.wait().await
+        self.ended().await
     }
 }
 
@@ -99,6 +116,8 @@ fn settings(data: &Path, destination: &str) -> anyhow::Result<Settings> {
         ("listen", "127.0.0.1:0".to_owned()),
         ("forward_to", destination.to_owned()),
         ("log_level", "warn".to_owned()),
+        // Given, so that none is made and shown as at a first start.
+        ("admin_key", Secret::api_key()?.reveal().to_owned()),
     ];
     Ok(Settings::load(Some(&file), [], &flags)?)
 }

@@ -1,6 +1,7 @@
 //! `server.json` in the data directory: where the running server is, for commands on the same machine.
 
 use anyhow::Context;
+use reqwest::{Method, RequestBuilder};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,8 +21,8 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    /// The server of a data directory, if it said that it runs. Whether it still does, only asking
-    /// it tells: after a crash the file stays.
+    /// The server of a data directory, if its process is there. Whether it still is that server, only
+    /// asking it tells: after a crash the file stays, and process numbers and ports are used again.
     pub(crate) fn read(data: &Path) -> anyhow::Result<Option<Self>> {
         let path = data.join(FILE);
         let text = match std::fs::read(&path) {
@@ -29,9 +30,22 @@ impl Announcement {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("`{}` cannot be read", path.display())),
         };
-        let read = serde_json::from_slice(&text);
-        Ok(Some(read.with_context(|| format!("`{}` is no announcement of a server", path.display()))?))
+        let read: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("`{}` is no announcement of a server", path.display()))?;
+        Ok(is_alive(read.pid).then_some(read))
     }
+
+    /// Asks the server, which knows its own key; `path` begins with a slash.
+    pub(crate) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let client = pipeline::egress::client()?;
+        Ok(client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.api_key))
+    }
+}
+
+/// Whether there is such a process. One of another user is there too, though it takes no signal.
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// The announcement of this process.
@@ -80,7 +94,11 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let read = Announcement::read(dir.path()).unwrap().unwrap();
         assert_eq!((read.url.as_str(), read.pid), ("http://127.0.0.1:1", std::process::id()));
+        let crashed = Announcement { pid: i32::MAX as u32, ..read };
+        std::fs::write(dir.path().join(FILE), serde_json::to_vec(&crashed).unwrap()).unwrap();
+        assert!(Announcement::read(dir.path()).unwrap().is_none(), "its process is gone");
         announced.remove();
+        assert!(!dir.path().join(FILE).exists());
         assert!(Announcement::read(dir.path()).unwrap().is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! How the text of a setting becomes its value.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,15 +42,6 @@ impl std::fmt::Debug for Private {
     }
 }
 
-/// An address, or all addresses that share its first bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// The address.
-    pub(crate) address: IpAddr,
-    /// How many of its first bits count.
-    pub(crate) bits: u8,
-}
-
 pub(super) fn put<T>(place: &mut T, value: Option<T>) -> Taken {
     *place = value.ok_or(Refused::NotAllowed)?;
     Ok(())
@@ -66,12 +56,16 @@ pub(super) fn seconds(text: &str, allowed: RangeInclusive<f64>) -> Option<Durati
     text.parse().ok().filter(|seconds| allowed.contains(seconds)).map(Duration::from_secs_f64)
 }
 
-/// Bytes: a whole number, alone or with KiB, MiB, GiB or TiB behind it.
+/// Bytes: a whole number, alone or with a unit behind it: KiB to TiB, or kB to TB.
 pub(super) fn bytes(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim_start() {
         "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
@@ -85,19 +79,8 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-pub(super) fn networks(text: &str) -> Option<Vec<Network>> {
-    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(network).collect()
-}
-
-fn network(text: &str) -> Option<Network> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-    (bits <= most).then_some(Network { address, bits })
+pub(super) fn networks(text: &str) -> Option<Vec<ingest::Network>> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(|one| one.parse().ok()).collect()
 }
 
 pub(super) fn private(text: &str) -> Option<Private> {

@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod errors;
@@ -22,3 +24,5 @@ mod load;
 mod readers;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod spec_events;

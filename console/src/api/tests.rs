@@ -1,5 +1,5 @@
 use super::*;
-use crate::reads::{Account, AccountsOf, Duplicate, Format, Occurrence, ReadError, Reads, Rows};
+use crate::reads::{Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Rows, StoredAt};
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service, read_body, read_body_json};
 use bytes::Bytes;
@@ -38,6 +38,7 @@ impl Reads for Fake {
             let piece = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
             match sql.as_str() {
                 "wrong" => Err(ReadError::Query("line 1: `wrong` is no query".into())),
+                "one too many" => Err(ReadError::Busy("4 queries are running".into())),
                 "big" => Ok(stream::iter([Err(ReadError::Limit("over 5 rows".into()))]).boxed()),
                 "late" => Ok(stream::iter([piece("[1"), Err(ReadError::Failed("disk".into()))]).boxed()),
                 "endless" => Ok(stream::iter(std::iter::repeat_with(move || {
@@ -51,25 +52,24 @@ impl Reads for Fake {
         .boxed()
     }
 
-    fn events(&self, message_id: String) -> BoxFuture<'static, Result<Vec<Occurrence>, ReadError>> {
+    fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
         self.asked.lock().unwrap().push(message_id.clone());
-        let repeat = Duplicate {
-            received_at: "2026-01-15T12:00:01.000000Z".into(),
-            partition: "aa".into(),
-            offset: 9,
-        };
-        let event = Occurrence {
-            message_id,
-            source: "web".into(),
-            outcome: "accepted",
+        let place = |offset| Place {
             received_at: "2026-01-15T12:00:00.000000Z".into(),
             partition: "aa".into(),
-            offset: 7,
-            committed: true,
-            rejected: None,
-            duplicates: vec![repeat],
+            offset,
         };
-        async move { Ok(vec![event]) }.boxed()
+        let stored =
+            StoredAt { place: place(7), committed: true, r#type: "track".into(), event: Some("Paid".into()) };
+        let web = InSource {
+            source: "web".into(),
+            test: false,
+            stored: vec![stored],
+            duplicates: vec![place(9)],
+            rejected: Vec::new(),
+        };
+        let life = Life { message_id, sources: vec![web], truncated: false };
+        async move { Ok(life) }.boxed()
     }
 
     fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>> {
@@ -287,6 +287,10 @@ async fn what_is_wrong_with_a_query_is_an_answer_of_its_own() {
     assert_eq!(body["message"], "line 1: `wrong` is no query");
     let (status, body) = answer!(&app, post("/api/v1/sql", json!({"sql": "big"}))).await;
     assert_eq!((status, &body["code"]), (422, &json!("over_limit")));
+    let request = post("/api/v1/sql", json!({"sql": "one too many"})).to_request();
+    let busy = call_service(&app, request).await;
+    assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(busy.headers().contains_key("retry-after"));
     let late = call_service(&app, post("/api/v1/sql", json!({"sql": "late"})).to_request()).await;
     let broken = actix_web::body::to_bytes(late.into_body()).await;
     assert!(broken.is_err(), "an answer that broke off is not taken for a whole one");
@@ -308,9 +312,9 @@ async fn the_life_of_an_event_is_told() {
     let app = app!(room);
     let (status, body) = answer!(&app, get("/api/v1/events/a%2Fb%20c")).await;
     assert_eq!(status, 200);
-    let event = &body["events"][0];
-    assert_eq!((&event["message_id"], &event["offset"]), (&json!("a/b c"), &json!(7)));
-    assert_eq!(event["duplicates"][0]["offset"], 9);
+    let web = &body["sources"][0];
+    assert_eq!((&body["message_id"], &web["stored"][0]["offset"]), (&json!("a/b c"), &json!(7)));
+    assert_eq!((&web["stored"][0]["type"], &web["duplicates"][0]["offset"]), (&json!("track"), &json!(9)));
     assert_eq!(room.fake.asked.lock().unwrap()[0], "a/b c");
     let (status, long) = answer!(&app, get(&format!("/api/v1/events/{}", "x".repeat(1_001)))).await;
     assert_eq!((status, &long["field"]), (400, &json!("messageId")));

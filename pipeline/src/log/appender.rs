@@ -272,10 +272,12 @@ impl Thread {
         });
         match written {
             Ok(()) => self.written(first, group),
-            Err(WalError::Full { reason }) => {
+            Err(error @ (WalError::Full { .. } | WalError::TooLarge { .. })) => {
                 // Nothing was written, so these offsets are free again.
                 self.next = first;
-                let full = || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
+                let reason = error.to_string();
+                let full =
+                    || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
                 answer_all(group, full);
             }
             Err(error) => {
@@ -291,6 +293,8 @@ impl Thread {
 
     fn written(&mut self, first: Offset, group: Vec<Pending>) {
         self.confirmed = false;
+        metrics::counter!("flowstate_log_fsyncs_total").increment(1);
+        metrics::gauge!("flowstate_log_end_offset").set(self.next as f64);
         self.tail.push(Group {
             first,
             end: self.next,
@@ -323,11 +327,11 @@ impl Thread {
         self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
     }
 
-    fn close(mut self) {
+    fn close(self) {
         if self.shared.failed.get().is_some() {
             return;
         }
-        if let Err(error) = self.wal.confirm() {
+        if let Err(error) = self.wal.close() {
             tracing::warn!(%error, "the last group could not be confirmed");
         }
         if let Err(error) = self.dedup.close() {

@@ -108,6 +108,7 @@ impl Committer {
     }
 
     async fn commit_next(&mut self) -> Result<(), LogError> {
+        let began = tokio::time::Instant::now();
         let part = self.gather().await?;
         let last = part.end - 1;
         let partition = self.partition.clone();
@@ -121,6 +122,13 @@ impl Committer {
         self.next = part.end;
         self.tail.committed(part.end, part.bytes);
         self.appender.release(self.published.releasable(part.end));
+        metrics::histogram!("flowstate_log_commit_seconds").record(began.elapsed());
+        metrics::gauge!("flowstate_log_committed_offset").set(part.end as f64);
+        metrics::gauge!("flowstate_log_wal_bytes").set(self.appender.wal_bytes() as f64);
+        for table in &self.tables {
+            let files = table.snapshot().files.len();
+            metrics::gauge!("flowstate_log_files", "table" => table.kind().name()).set(files as f64);
+        }
         Ok(())
     }
 
@@ -149,7 +157,8 @@ impl Committer {
     }
 }
 
-fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
+/// The rows of groups.
+pub(super) fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
     for group in groups {
         for frame in group.frames() {
             rows.push(&frame?).map_err(|error| LogError::Damaged(error.to_string()))?;

@@ -44,7 +44,9 @@ impl Fresh for FreshRows {
                 return None;
             }
             match rows.chunk(kind, next).await {
-                Ok((batches, position)) => Some((stream::iter(batches.into_iter().map(Ok)).boxed(), Some((rows, position)))),
+                Ok((batches, position)) => {
+                    Some((stream::iter(batches.into_iter().map(Ok)).boxed(), Some((rows, position))))
+                }
                 Err(error) => Some((stream::iter([Err(error)]).boxed(), None)),
             }
         })
@@ -69,7 +71,8 @@ impl FreshRows {
             (None, None) => Vec::new(),
         };
         // Nothing of the other tables: no offset lies behind the last one.
-        let after = TableKind::ALL.map(|other| if other == kind { next.checked_sub(1) } else { Some(Offset::MAX) });
+        let after =
+            TableKind::ALL.map(|other| if other == kind { next.checked_sub(1) } else { Some(Offset::MAX) });
         let mut rows = Rows::after(self.partition.clone(), after);
         let mut position = next;
         for group in groups {

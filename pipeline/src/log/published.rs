@@ -66,9 +66,8 @@ impl Published {
 /// Every frame has a receipt and receipts are committed last, so what the receipts' table has
 /// committed, the others have too, even where they had no row to commit.
 pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> [Offset; 3] {
-    let next = |kind: TableKind| {
-        tables[kind.index()].committed.get(partition).map_or(0, |&committed| committed + 1)
-    };
+    let next =
+        |kind: TableKind| tables[kind.index()].committed.get(partition).map_or(0, |&committed| committed + 1);
     let all = next(TableKind::Receipts);
     TableKind::ALL.map(|kind| next(kind).max(all))
 }

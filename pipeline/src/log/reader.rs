@@ -78,7 +78,10 @@ impl Reader {
             if let Some(groups) = self.tail.groups_from(self.next) {
                 if groups.is_empty() {
                     // An error means that the log is gone, and with it all that could still come.
-                    self.moved.changed().await.map_err(|error| LogError::store("the log was closed", error))?;
+                    self.moved
+                        .changed()
+                        .await
+                        .map_err(|error| LogError::store("the log was closed", error))?;
                     continue;
                 }
                 return self.take(&groups);
@@ -130,7 +133,8 @@ impl Reader {
                 let frame = frame?;
                 let source = sources.get(frame.source);
                 for record in frame.records() {
-                    let (offset, received_at, record) = record.map_err(|error| LogError::Damaged(error.to_string()))?;
+                    let (offset, received_at, record) =
+                        record.map_err(|error| LogError::Damaged(error.to_string()))?;
                     let Record::Event(mut event) = record else { continue };
                     if offset < self.next {
                         continue;

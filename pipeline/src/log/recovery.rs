@@ -6,10 +6,11 @@ use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::maintenance::Maintenance;
 use super::published::{Published, bounds};
+use super::rows::Rows;
 use super::store::Store;
 use super::table::{Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
-use super::wal::{self, RealFs, Wal, WalConfig, WalReader};
+use super::wal::{self, Wal, WalConfig, WalReader, fs::RealFs};
 use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, stored};
 use crate::event::Record;
 use crate::{Clock, Micros};
@@ -32,7 +33,10 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     };
     let (wal, recovered) = blocking(move || Wal::open(RealFs, wal_config)).await?;
     if let Some(torn) = &recovered.torn {
-        tracing::warn!(?torn, "an unfinished write at the end of the WAL was cut; it had not been acknowledged");
+        tracing::warn!(
+            ?torn,
+            "an unfinished write at the end of the WAL was cut; it had not been acknowledged"
+        );
     }
     let partition = recovered.partition.clone();
 
@@ -42,16 +46,22 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     for kind in TableKind::ALL {
         tables.push(Arc::new(Table::open_or_create(&store, kind, clock.clone(), Some(&cover)).await?));
     }
+    for table in tables.iter().filter(|table| table.has_set_aside()) {
+        refill(table, &partition, &wal.reader(), recovered.first_offset, recovered.end).await?;
+    }
     let snapshots: Vec<_> = tables.iter().map(|table| table.snapshot()).collect();
     let bounds = bounds(&snapshots, &partition);
     let committed = bounds[TableKind::Receipts.index()];
     check_joined(&partition, recovered.first_offset, recovered.end, bounds)?;
 
     let reader = wal.reader();
-    let dedup_config = DedupConfig::new(config.dir.join("dedup"), config.dedup_window, config.dedup_memory_bytes_max);
-    let dedup = rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config).await?;
+    let dedup_config =
+        DedupConfig::new(config.dir.join("dedup"), config.dedup_window, config.dedup_memory_bytes_max);
+    let dedup =
+        rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config)
+            .await?;
 
-    let tail = Arc::new(Tail::new(committed, recovered.end, 4 * config.commit_bytes));
+    let tail = Arc::new(Tail::new(committed, recovered.end, 2 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());
     let appender = Appender::start(wal, dedup, Arc::clone(&tail), clock.clone(), recovered.last_received_at)
         .map_err(|error| LogError::store("the log's thread could not be started", error))?;
@@ -112,6 +122,34 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     let bounds = bounds(&snapshots, &partition);
     let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
     Ok(Snapshot::new(snapshots, &fresh))
+}
+
+/// Appends to one table all rows of the WAL that it does not hold. It lost a commit, and the cursors
+/// of the others may have passed what was in it.
+async fn refill(
+    table: &Table,
+    partition: &PartitionId,
+    wal: &WalReader,
+    first: Offset,
+    end: Offset,
+) -> Result<(), LogError> {
+    let kind = table.kind();
+    let mut next = first;
+    while next < end {
+        let wal = wal.clone();
+        let groups = blocking(move || super::groups_of_wal(&wal, next, WAL_BYTES)).await?.unwrap_or_default();
+        let Some(last) = groups.last() else {
+            return Err(LogError::Damaged(format!("the WAL does not hold offset {next}")));
+        };
+        next = last.end;
+        // Nothing of the other tables: no offset lies behind the last one.
+        let after = TableKind::ALL
+            .map(|other| if other == kind { table.committed(partition) } else { Some(Offset::MAX) });
+        let rows = Rows::after(partition.clone(), after);
+        let batches = blocking(move || super::committer::build(rows, &groups)).await?;
+        table.append(partition, batches.get(kind).to_vec(), next - 1).await?;
+    }
+    Ok(())
 }
 
 /// The WAL must begin no later than where the tables end, and end no earlier.

@@ -7,6 +7,7 @@ mod local;
 
 use super::LogError;
 use local::DurableLocal;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use std::path::PathBuf;
@@ -30,32 +31,27 @@ impl Store {
     /// # Errors
     /// [`LogError::Store`] when the URL has another scheme, or when the store fails the check.
     pub async fn open(root: &Url) -> Result<Self, LogError> {
-        let store = Self::at(root, DurableLocal::open)?;
+        let (root, dir) = directory(root)?;
+        let local = DurableLocal::open(dir)
+            .map_err(|error| LogError::store(format!("store `{root}` cannot be opened"), error))?;
+        let local = Arc::new(local);
+        let object_store: Arc<dyn ObjectStore> = Arc::<DurableLocal>::clone(&local);
+        let store = Self { root, object_store, local: Some(local) };
         store.probe().await?;
         Ok(store)
     }
 
-    /// Opens the store at a `file://` URL of a directory that exists, and writes nothing.
+    /// Opens a store for reading: nothing is made, checked or written.
     ///
     /// # Errors
-    /// [`LogError::Store`] when the URL has another scheme, or when there is no such directory.
+    /// [`LogError::Store`] when the URL has another scheme or names no directory.
     pub fn open_read_only(root: &Url) -> Result<Self, LogError> {
-        Self::at(root, DurableLocal::open_existing)
-    }
-
-    fn at(root: &Url, open: impl FnOnce(PathBuf) -> std::io::Result<DurableLocal>) -> Result<Self, LogError> {
-        let failed = || format!("store `{root}` cannot be opened");
-        if root.scheme() != "file" {
-            return Err(LogError::store(failed(), "only `file://` URLs are supported"));
+        let (root, dir) = directory(root)?;
+        if !dir.is_dir() {
+            let what = format!("store `{root}` cannot be opened");
+            return Err(LogError::store(what, "there is no such directory"));
         }
-        let dir = root.to_file_path().map_err(|()| LogError::store(failed(), "it names no path"))?;
-        let local = Arc::new(open(dir).map_err(|error| LogError::store(failed(), error))?);
-        let mut root = root.clone();
-        if !root.path().ends_with('/') {
-            root.set_path(&format!("{}/", root.path()));
-        }
-        let object_store: Arc<dyn ObjectStore> = Arc::<DurableLocal>::clone(&local);
-        Ok(Self { root, object_store, local: Some(local) })
+        Ok(Self { root, object_store: Arc::new(LocalFileSystem::new()), local: None })
     }
 
     /// The same store behind a wrapper, for tests that count or break its operations.
@@ -83,6 +79,16 @@ impl Store {
             .map_err(|error| LogError::store(format!("directory `{dir}` cannot be made durable"), error))
     }
 
+    /// Takes away what broken-off writes left below a directory before the given time, in
+    /// milliseconds; object stores have a rule for that.
+    pub(crate) async fn sweep(&self, dir: &str, before_ms: i64) -> Result<(), LogError> {
+        let Some(local) = &self.local else { return Ok(()) };
+        local
+            .sweep(dir.to_owned(), before_ms)
+            .await
+            .map_err(|error| LogError::store(format!("directory `{dir}` cannot be swept"), error))
+    }
+
     async fn probe(&self) -> Result<(), LogError> {
         let failed = |error: object_store::Error| {
             LogError::store(format!("store `{}` cannot be written", self.root), error)
@@ -106,6 +112,20 @@ impl Store {
             )),
         }
     }
+}
+
+/// The URL with a slash at the end, and the directory it names.
+fn directory(root: &Url) -> Result<(Url, PathBuf), LogError> {
+    let failed = |reason: &str| LogError::store(format!("store `{root}` cannot be opened"), reason);
+    if root.scheme() != "file" {
+        return Err(failed("only `file://` URLs are supported"));
+    }
+    let dir = root.to_file_path().map_err(|()| failed("it names no path"))?;
+    let mut root = root.clone();
+    if !root.path().ends_with('/') {
+        root.set_path(&format!("{}/", root.path()));
+    }
+    Ok((root, dir))
 }
 
 #[cfg(test)]

@@ -99,9 +99,13 @@ impl EventRows {
     }
 
     /// The next events at or above `from`; they may be none before the end, which is `None`.
-    pub(super) async fn next(&mut self, from: Offset) -> Result<Option<Vec<Stored<Event<'static>>>>, LogError> {
+    pub(super) async fn next(
+        &mut self,
+        from: Offset,
+    ) -> Result<Option<Vec<Stored<Event<'static>>>>, LogError> {
         let Some(batch) = self.rows.next().await? else { return Ok(None) };
-        let damaged = || LogError::Damaged(format!("`{}{}` lacks a column or a value", self.table, self.rows.path));
+        let damaged =
+            || LogError::Damaged(format!("`{}{}` lacks a column or a value", self.table, self.rows.path));
         let events = Columns(&batch).events(from, &mut self.sources).ok_or_else(damaged)?;
         Ok(Some(events))
     }
@@ -117,7 +121,8 @@ pub(super) async fn ids(
     let columns = ["source", "message_id", "log_offset", "received_at"];
     let mut rows = Rows::open(table, file, &columns, from).await?;
     while let Some(batch) = rows.next().await? {
-        let damaged = || LogError::Damaged(format!("`{}{}` lacks a column or a value", table.root, file.path));
+        let damaged =
+            || LogError::Damaged(format!("`{}{}` lacks a column or a value", table.root, file.path));
         let columns = Columns(&batch);
         for row in 0..batch.num_rows() {
             let offset = columns.integer("log_offset", row).ok_or_else(damaged)? as Offset;

@@ -6,7 +6,9 @@
 
 mod append;
 mod checkpoint;
+mod clean;
 mod commit;
+mod compact;
 mod encode;
 mod open;
 mod replay;
@@ -14,6 +16,8 @@ mod schema;
 mod statistics;
 
 pub use append::TableAppend;
+pub use clean::{Cleaned, Retention};
+pub use compact::{Compacted, CompactionPolicy};
 
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element};
@@ -27,7 +31,7 @@ use object_store::ObjectStore;
 use replay::State;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 /// The tables of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +112,9 @@ pub struct Table {
     maintenance: tokio::sync::Mutex<()>,
     /// The version of the newest checkpoint we know of.
     checkpointed: AtomicU64,
+    /// When the state was last known to be the newest.
+    at_tip: AtomicI64,
+    has_set_aside: bool,
 }
 
 /// Where a table lies.

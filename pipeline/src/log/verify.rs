@@ -2,7 +2,7 @@
 
 use super::stored::Rows;
 use super::table::{DataFile, Table, TableKind, TableSnapshot};
-use super::wal::{self, RealFs};
+use super::wal::{self, fs::RealFs};
 use super::{LogConfig, LogError, Offset, PartitionId, blocking, groups_of_wal};
 use crate::Micros;
 use arrow::array::{Array, AsArray};
@@ -64,8 +64,12 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     for kind in TableKind::ALL {
         match Table::read(&store, kind).await {
             Ok(Some(table)) => tables.push(Arc::new(table)),
-            Ok(None) => report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()]),
-            Err(LogError::Damaged(fault)) => report.add(&format!("table {}", kind.name()), String::new(), vec![fault]),
+            Ok(None) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec!["it does not exist".into()])
+            }
+            Err(LogError::Damaged(fault)) => {
+                report.add(&format!("table {}", kind.name()), String::new(), vec![fault])
+            }
             Err(error) => return Err(error),
         }
     }
@@ -82,7 +86,10 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     if let Some((partition, first, end)) = wal {
         let bounds = super::published::bounds(&tables, &partition);
         let fault = super::recovery::check_joined(&partition, first, end, bounds).err();
-        let detail = format!("offsets {first} to {end} in the WAL, tables up to {}", bounds[TableKind::Receipts.index()]);
+        let detail = format!(
+            "offsets {first} to {end} in the WAL, tables up to {}",
+            bounds[TableKind::Receipts.index()]
+        );
         report.add("WAL joins the tables", detail, fault.iter().map(ToString::to_string).collect());
     }
     Ok(report)
@@ -101,7 +108,11 @@ async fn check_wal(
             return Ok(None);
         }
         Err(LogError::Damaged(fault)) => {
-            report.add("WAL", String::new(), vec![fault]);
+            let dir = config.dir.join("wal");
+            let found = blocking(move || wal::inspect(RealFs, &dir)).await;
+            let damage = found.ok().flatten().map(|found| found.damage).unwrap_or_default();
+            let faults = damage.iter().map(ToString::to_string).collect::<Vec<_>>();
+            report.add("WAL", String::new(), if faults.is_empty() { vec![fault] } else { faults });
             return Ok(None);
         }
         Err(error) => return Err(error),
@@ -140,7 +151,10 @@ fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
             }
             let outcomes = frame.records + frame.duplicates.len() as u64;
             if frame.received != outcomes {
-                faults.push(format!("offset {}: {} items received, {outcomes} accounted for", frame.offset, frame.received));
+                faults.push(format!(
+                    "offset {}: {} items received, {outcomes} accounted for",
+                    frame.offset, frame.received
+                ));
             }
             if let Some(error) = frame.records().find_map(Result::err) {
                 faults.push(format!("offset {}: {error}", frame.offset));
@@ -159,16 +173,25 @@ fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
     (frames, faults)
 }
 
-/// Every file that the table names is there in full.
+/// Every file that the table names is there, byte for byte.
 async fn check_files(table: &TableSnapshot, report: &mut Report) -> Result<(), LogError> {
     let mut faults = Vec::new();
     for file in table.files.iter() {
         let location = Path::from(file.path.as_str());
-        match table.store.head(&location).await {
-            Ok(found) if found.size == file.bytes => {}
-            Ok(found) => faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes)),
+        let found = match table.store.get(&location).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) if found.len() as u64 != file.bytes => {
+                faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.len(), file.bytes));
+            }
+            Ok(found) if file.crc32c().is_some_and(|crc32c| crc32c != crc32c::crc32c(&found)) => {
+                faults.push(format!("`{}` has changed: its checksum does not match", file.path));
+            }
+            Ok(_) => {}
             Err(object_store::Error::NotFound { .. }) => faults.push(format!("`{}` is missing", file.path)),
-            Err(error) => return Err(LogError::store(format!("`{}` cannot be looked up", file.path), error)),
+            Err(error) => return Err(LogError::store(format!("`{}` cannot be read", file.path), error)),
         }
     }
     let (files, rows) = (table.files.len(), table.files.iter().map(|file| file.rows).sum::<u64>());
@@ -225,9 +248,15 @@ impl<'a> Rowwise<'a> {
             }
             let Some(file) = self.files.pop_front() else { return Ok(None) };
             let columns: &[&str] = match self.table.kind {
-                TableKind::Receipts => {
-                    &["log_offset", "received_at", "received", "accepted", "duplicate", "rejected", "duplicates"]
-                }
+                TableKind::Receipts => &[
+                    "log_offset",
+                    "received_at",
+                    "received",
+                    "accepted",
+                    "duplicate",
+                    "rejected",
+                    "duplicates",
+                ],
                 _ => &["log_offset", "received_at"],
             };
             self.open = Some(Rows::open(self.table, file, columns, 0).await?);
@@ -237,7 +266,8 @@ impl<'a> Rowwise<'a> {
 
 fn row(kind: TableKind, batch: &RecordBatch, at: usize) -> Option<Row> {
     let integer = |name| Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(at));
-    let received_at = batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?.value(at);
+    let received_at =
+        batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?.value(at);
     let receipt = match kind {
         TableKind::Receipts => {
             let duplicates = batch.column_by_name("duplicates")?.as_list_opt::<i32>()?;

@@ -27,8 +27,8 @@ const PATH: &str = "/v1/batch";
 const EVENTS_MAX: usize = 250;
 /// Below Segment's 500 KB, which the envelope counts towards.
 const BATCH_BYTES_MAX: usize = 400_000;
-/// Segment's own limit.
-const EVENT_BYTES_MAX: usize = 32_000;
+/// Segment's 32 KB, read generously: what it may still take is not refused here.
+const EVENT_BYTES_MAX: usize = 32 * 1024;
 
 const EXAMPLE: &str = "`https://WRITE_KEY@api.segment.io`";
 

@@ -113,6 +113,19 @@ async fn stopping_ends_a_pause_at_once() {
 }
 
 #[tokio::test]
+async fn stopping_leaves_a_request_that_hangs_and_the_next_start_repeats_it() {
+    let bench = Bench::new((0..6).map(event).collect());
+    bench.sink.hang_once();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let stopped = bench.worker().deliver((0..4).map(event).collect(), 0, 40, &stop).await;
+    assert!(stopped.is_break());
+    assert_eq!((bench.waits(), bench.control.cursor()), (vec![GRACE], None));
+    bench.run().await;
+    assert_eq!(bench.sink.sent(), [ids(0..4), ids(0..4), ids(4..6)]);
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_read_is_waited_for_and_a_damaged_one_stops_the_worker() {
     let bench = Bench::new((0..6).map(event).collect());
     bench.fail_read(LogError::store("a read", std::io::Error::other("disk")));

@@ -91,6 +91,13 @@ impl FakeSegment {
         self.state.kept().messages.len()
     }
 
+    /// The ids of the messages taken, sorted, without repeats.
+    pub fn message_ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> = self.state.kept().times.keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
     /// The message ids that were taken more than once, and how often.
     pub fn repeats(&self) -> Vec<(String, u32)> {
         let kept = self.state.kept();

@@ -3,6 +3,8 @@
 //! `object_store` 0.13 never calls fsync on local disk. Here a file's bytes are synced before its
 //! name appears, and the name before the write answers, so that a reader never meets a torn file.
 
+mod staged;
+
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Location;
@@ -11,7 +13,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -49,12 +51,6 @@ impl DurableLocal {
         Ok(Self::at(root))
     }
 
-    /// Opens the store in a directory that exists.
-    pub(super) fn open_existing(root: PathBuf) -> std::io::Result<Self> {
-        fs::read_dir(&root)?;
-        Ok(Self::at(root))
-    }
-
     fn at(root: PathBuf) -> Self {
         let durable = Mutex::new(HashSet::from([root.clone()]));
         let disk = Arc::new(Disk { root, durable, failed: AtomicBool::new(false) });
@@ -65,6 +61,15 @@ impl DurableLocal {
     pub(super) async fn settle(&self, dir: String) -> Result<()> {
         let path = self.disk.root.join(dir).join("any");
         self.blocking(move |disk| disk.sync_entry(&path)).await
+    }
+
+    /// Takes away staged files below a directory that were last written before a time in ms.
+    pub(super) async fn sweep(&self, dir: String, before_ms: i64) -> Result<()> {
+        let dir = self.disk.root.join(dir);
+        self.blocking(move |_| {
+            staged::sweep(&dir, before_ms).map_err(|error| broken("sweeping", &dir, error))
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -90,7 +95,7 @@ impl Disk {
     }
 
     fn put(&self, path: &Path, payload: &PutPayload, create: bool) -> Result<()> {
-        let (mut file, staged) = stage(path)?;
+        let (mut file, staged) = staged::create(path)?;
         let written = payload.iter().try_for_each(|part| file.write_all(part));
         let placed = written
             .map_err(|error| broken("writing", &staged, error))
@@ -129,25 +134,6 @@ impl Disk {
             broken("syncing", path, error)
         })
     }
-}
-
-/// A new file beside `path`, named so that `LocalFileSystem` passes over it in listings.
-fn stage(path: &Path) -> Result<(File, PathBuf)> {
-    for number in 1_u32.. {
-        let mut staged = path.as_os_str().to_owned();
-        staged.push(format!("#{number}"));
-        let staged = PathBuf::from(staged);
-        match OpenOptions::new().write(true).create_new(true).open(&staged) {
-            Ok(file) => return Ok((file, staged)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let Some(dir) = path.parent() else { return Err(broken("creating", path, error)) };
-                fs::create_dir_all(dir).map_err(|error| broken("creating", dir, error))?;
-            }
-            Err(error) => return Err(broken("creating", &staged, error)),
-        }
-    }
-    Err(generic("no name is free for a new file"))
 }
 
 fn link(staged: &Path, path: &Path) -> Result<()> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::table::test_store::{Fate, TestStore};
 
 async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -51,15 +52,8 @@ async fn a_store_of_another_kind_is_refused() {
 
 #[tokio::test]
 async fn a_store_that_lets_two_writers_win_is_refused() {
-    #[derive(Debug)]
-    struct Careless(Arc<dyn ObjectStore>);
-    crate::log::table::test_store::delegate!(
-        Careless,
-        put = |store: &Careless, path, payload, _opts| {
-            store.0.put_opts(path, payload, PutMode::Overwrite.into()).await
-        }
-    );
     let (_dir, store) = store().await;
-    let error = store.wrap(|inner| Arc::new(Careless(inner))).probe().await.unwrap_err();
+    let error =
+        store.wrap(|inner| TestStore::over(inner, |_, _| Fate::Overwrites)).probe().await.unwrap_err();
     assert!(error.to_string().contains("cannot hold the log"), "{error}");
 }

@@ -3,8 +3,10 @@
 //! Delta protocol, "Writer Requirements" (read 2026-11). The commit is built directly, because the
 //! library's own way costs more with every active file.
 
-use super::replay::{self, Change, State, parse_commit};
+use super::replay::{self, Change, Replayed, State, parse_commit};
 use super::{Location, Table};
+use crate::Micros;
+use crate::clock::HOUR;
 use crate::log::LogError;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Transaction};
@@ -12,9 +14,14 @@ use deltalake_core::logstore::{CommitOrBytes, LogStore as _};
 use deltalake_core::protocol::DeltaOperation;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// So many other writers may be first before we give up.
 const ATTEMPTS_MAX: usize = 100;
+
+/// After this time without a look at the log its newest version is looked for anew; much shorter
+/// than the time for which entries of the log are kept.
+const STALE: Micros = HOUR;
 
 /// What a commit is to hold.
 pub(super) struct Proposal {
@@ -55,6 +62,7 @@ impl Table {
         let bytes = proposal.into_bytes().map_err(|error| failed(error.into()))?;
         let changes = || parse_commit(&bytes).map_err(|reason| failed(reason.into()));
         changes()?;
+        self.reload_if_stale(state).await?;
         for _ in 0..ATTEMPTS_MAX {
             if !holds(state) {
                 return Ok(false);
@@ -63,6 +71,7 @@ impl Table {
             let commit = CommitOrBytes::LogBytes(bytes.clone());
             let Err(error) = location.log.write_commit_entry(version, commit, uuid::Uuid::nil()).await else {
                 self.take_in(state, version, changes()?)?;
+                self.at_tip.store(self.clock.now(), SeqCst);
                 return Ok(true);
             };
             // Whatever the error says: what stands in the store decides.
@@ -90,14 +99,42 @@ impl Table {
     /// [`LogError::Store`] when a commit cannot be read, [`LogError::Damaged`] when it is damaged.
     pub async fn refresh(&self) -> Result<(), LogError> {
         let mut state = self.state.lock().await;
+        self.reload_if_stale(&mut state).await?;
         loop {
             let version = state.version + 1;
             let found = self.location.log.read_commit_entry(version).await.map_err(|error| {
                 LogError::store(format!("the log of table `{}` cannot be read", self.kind().name()), error)
             })?;
-            let Some(bytes) = found else { return Ok(()) };
+            let Some(bytes) = found else {
+                self.at_tip.store(self.clock.now(), SeqCst);
+                return Ok(());
+            };
             self.take_in_bytes(&mut state, version, &bytes)?;
         }
+    }
+
+    /// Reads the whole log again when we have not looked for long. The next version may by then
+    /// have been made by another process and cleaned away, and making it anew would lose it.
+    async fn reload_if_stale(&self, state: &mut State) -> Result<(), LogError> {
+        let now = self.clock.now();
+        if now.saturating_sub(self.at_tip.load(SeqCst)) < STALE {
+            return Ok(());
+        }
+        let Some(Replayed { state: newest, damaged: damage, .. }) = replay::replay(&self.location).await?
+        else {
+            return Err(LogError::Damaged(format!("table `{}` is gone", self.kind().name())));
+        };
+        if let Some(damage) = damage {
+            return Err(replay::damage(&self.location, &damage.path, &damage.reason));
+        }
+        if newest.version < state.version {
+            let (had, found) = (state.version, newest.version);
+            return Err(damaged(&self.location, had, &format!("it is gone; the newest is version {found}")));
+        }
+        *state = newest;
+        self.publish(state);
+        self.at_tip.store(now, SeqCst);
+        Ok(())
     }
 
     fn take_in_bytes(&self, state: &mut State, version: u64, bytes: &[u8]) -> Result<(), LogError> {

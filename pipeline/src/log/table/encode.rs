@@ -59,6 +59,14 @@ impl Encoder {
             let what = format!("rows of `{}` are out of order", self.kind.name());
             return Err(LogError::store(what, format!("offset {first} follows offset {before}")));
         }
+        let in_order = batch
+            .column_by_name("log_offset")
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .is_some_and(|column| column.values().is_sorted_by(|a, b| a < b));
+        if !in_order {
+            let what = format!("rows of `{}` are out of order", self.kind.name());
+            return Err(LogError::store(what, format!("between the offsets {first} and {last}")));
+        }
         let columns: Vec<usize> = (0..self.kind.file_schema().fields().len()).collect();
         let batch = batch.project(&columns).map_err(|error| failed(self.kind, error))?;
         self.writer.write(&batch).map_err(|error| failed(self.kind, error))?;
@@ -82,6 +90,14 @@ pub(super) fn offsets(batch: &RecordBatch) -> Option<(Offset, Offset)> {
     let column = batch.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
     let last = column.values().len().checked_sub(1)?;
     Some((u64::try_from(column.value(0)).ok()?, u64::try_from(column.value(last)).ok()?))
+}
+
+/// How many rows of a batch in offset order lie at or below an offset.
+pub(super) fn rows_up_to(batch: &RecordBatch, offset: Offset) -> usize {
+    let column = batch.column_by_name("log_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column.map_or(0, |column| {
+        column.values().partition_point(|value| u64::try_from(*value).is_ok_and(|value| value <= offset))
+    })
 }
 
 fn failed(kind: TableKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LogError {

@@ -1,6 +1,8 @@
 //! Opening a table, and making it.
 
-use super::replay::{self, DamagedCommit, Replayed, State};
+mod set_aside;
+
+use super::replay::{self, DamagedCommit, Replayed};
 use super::schema::RECEIVED_DATE;
 use super::{Location, Table, TableKind, TableSnapshot};
 use crate::Clock;
@@ -10,11 +12,11 @@ use arc_swap::ArcSwap;
 use deltalake_core::logstore::{StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
+use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 /// What the WAL still holds.
 #[derive(Clone, Debug)]
@@ -29,7 +31,8 @@ impl Table {
     /// Opens the table, and makes it where there is none.
     ///
     /// A newest commit that cannot be read is set aside, below `_quarantine`, when `wal` holds all
-    /// that it may have held; the caller then replays it from the WAL, as it does after any crash.
+    /// rows that it may have held. The caller then replays the whole WAL into this table, whatever
+    /// the other tables have; see [`Table::has_set_aside`].
     ///
     /// # Errors
     /// [`LogError::Damaged`] naming the file when something committed cannot be read;
@@ -53,18 +56,26 @@ impl Table {
         // A process may have died between the last commit and its fsync.
         store.settle(&format!("{}/_delta_log", kind.name())).await?;
         let Replayed { state, checkpoint, damaged } = replayed;
-        if let Some(damaged) = damaged {
-            location.set_aside(&state, &damaged, wal, &clock).await?;
+        if let Some(damaged) = &damaged {
+            set_aside::set_aside(&location, &state, damaged, wal, &clock).await?;
         }
         let published = ArcSwap::from_pointee(location.snapshot(&state));
         Ok(Self {
+            has_set_aside: damaged.is_some(),
             location,
+            at_tip: AtomicI64::new(clock.now()),
             clock,
             state: tokio::sync::Mutex::new(state),
             published,
             maintenance: tokio::sync::Mutex::new(()),
             checkpointed: AtomicU64::new(checkpoint),
         })
+    }
+
+    /// Whether a damaged commit was set aside when the table was opened, so that rows which other
+    /// tables' cursors have passed may be missing here until the WAL is replayed.
+    pub fn has_set_aside(&self) -> bool {
+        self.has_set_aside
     }
 
     /// Reads a table without becoming its owner; `None` when there is none.
@@ -122,43 +133,6 @@ impl Location {
             .map_err(|error| {
                 LogError::store(format!("table `{}` cannot be made", self.kind.name()), error)
             })?;
-        Ok(())
-    }
-
-    async fn set_aside(
-        &self,
-        state: &State,
-        damaged: &DamagedCommit,
-        wal: Option<&WalCover>,
-        clock: &Clock,
-    ) -> Result<(), LogError> {
-        let DamagedCommit { path, reason } = damaged;
-        let covered = wal.is_some_and(|wal| {
-            let next = state.committed.get(&wal.partition).map_or(0, |committed| committed + 1);
-            wal.first <= next
-        });
-        if !covered {
-            let reason = format!("{reason}, and the write-ahead log does not hold what it held");
-            return Err(replay::damage(self, path, &reason));
-        }
-        // The commit may have been a compaction, whose inputs were taken away since.
-        for file in state.files.iter() {
-            let path = Path::from(file.path.as_str());
-            match self.objects.head(&path).await {
-                Ok(_) => {}
-                Err(object_store::Error::NotFound { .. }) => {
-                    return Err(replay::damage(self, &path, "it is missing"));
-                }
-                Err(error) => return Err(replay::unreadable(self, error)),
-            }
-        }
-        let name = path.filename().unwrap_or("commit");
-        let aside = Path::from(format!("_quarantine/{name}.{}", clock.now()));
-        self.objects.rename(path, &aside).await.map_err(|error| replay::unreadable(self, error))?;
-        tracing::warn!(
-            table = self.kind.name(), %path, %aside, reason,
-            "the newest commit was damaged; it is set aside and will be replayed from the write-ahead log"
-        );
         Ok(())
     }
 }

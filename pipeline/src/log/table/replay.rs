@@ -11,7 +11,7 @@ mod checkpoint;
 
 pub(super) use actions::{Change, parse_commit};
 
-use super::{DataFile, Location};
+use super::{DataFile, Location, TableKind};
 use crate::log::{LogError, Offset, PartitionId};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
@@ -37,17 +37,15 @@ pub(super) fn app_id(partition: &PartitionId) -> String {
 }
 
 /// A table at one version.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
+    kind: TableKind,
     pub(super) version: u64,
     /// By partition and first offset.
     pub(super) files: Arc<Vec<DataFile>>,
     /// Files that are active no more but may still be in the store.
     pub(super) tombstones: Vec<Tombstone>,
     pub(super) committed: HashMap<PartitionId, Offset>,
-    /// The protocol as (reader, writer), and the id of the metadata.
-    protocol: Option<(i64, i64)>,
-    metadata: Option<String>,
 }
 
 /// A file that a commit removed.
@@ -76,6 +74,11 @@ pub(super) struct DamagedCommit {
 }
 
 impl State {
+    fn new(kind: TableKind) -> Self {
+        let (files, tombstones, committed) = Default::default();
+        Self { kind, version: 0, files, tombstones, committed }
+    }
+
     /// Takes in one commit, or one checkpoint.
     ///
     /// # Errors
@@ -101,30 +104,26 @@ impl State {
                              this program knows 1 and 2"
                         ));
                     }
-                    self.protocol = Some((reader, writer));
                 }
-                Change::Metadata { id, format } => {
+                Change::Metadata { format, schema } => {
                     if format.as_deref() != Some(FORMAT_VERSION) {
                         let format = format.as_deref().unwrap_or("none");
                         return Err(format!(
                             "its property `{FORMAT}` is `{format}`; this program knows `{FORMAT_VERSION}`"
                         ));
                     }
-                    if self.metadata.as_ref().is_some_and(|known| *known != id) {
-                        return Err("its metadata was replaced".to_owned());
-                    }
-                    self.metadata = Some(id);
+                    self.kind.check_delta_schema(&schema)?;
                 }
             }
         }
         if !(added.is_empty() && removed.is_empty()) {
-            self.replace(added, &removed);
+            self.replace(added, &removed)?;
         }
         self.version = version;
         Ok(())
     }
 
-    fn replace(&mut self, added: Vec<DataFile>, removed: &HashSet<String>) {
+    fn replace(&mut self, added: Vec<DataFile>, removed: &HashSet<String>) -> Result<(), String> {
         let files = Arc::make_mut(&mut self.files);
         if !removed.is_empty() {
             files.retain(|file| !removed.contains(&file.path));
@@ -132,11 +131,19 @@ impl State {
         if added.len() > 16 {
             files.extend(added);
             files.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-            return;
+        } else {
+            for file in added {
+                let at = files.partition_point(|other| key(other) < key(&file));
+                files.insert(at, file);
+            }
         }
-        for file in added {
-            let at = files.partition_point(|other| key(other) < key(&file));
-            files.insert(at, file);
+        // Rows would be read twice.
+        let overlap = |pair: &[DataFile]| {
+            pair[0].partition == pair[1].partition && pair[0].offsets.1 >= pair[1].offsets.0
+        };
+        match files.windows(2).find(|pair| overlap(pair)) {
+            Some(pair) => Err(format!("the files `{}` and `{}` overlap", pair[0].path, pair[1].path)),
+            None => Ok(()),
         }
     }
 }
@@ -203,7 +210,7 @@ async fn newest_checkpoint(location: &Location, log: &Listing) -> Result<(State,
     for (&version, paths) in log.checkpoints.iter().rev() {
         match checkpoint::read(&*location.objects, paths).await {
             Ok(changes) => {
-                let mut state = State::default();
+                let mut state = State::new(location.kind);
                 state.apply(version, changes).map_err(|reason| damage(location, &paths[0], &reason))?;
                 return Ok((state, Some(version)));
             }
@@ -213,7 +220,7 @@ async fn newest_checkpoint(location: &Location, log: &Listing) -> Result<(State,
             }
         }
     }
-    Ok((State::default(), None))
+    Ok((State::new(location.kind), None))
 }
 
 /// What lies in `_delta_log`.

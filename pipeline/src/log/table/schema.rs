@@ -2,7 +2,7 @@
 
 use super::TableKind;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, StructField};
+use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, StructField, StructType};
 use std::sync::{Arc, LazyLock};
 
 /// The column by which every table is partitioned: the day, in UTC, of `received_at`.
@@ -219,6 +219,21 @@ impl TableKind {
             };
             StructField::new(name, data_type, !required)
         })
+    }
+
+    /// Whether a table has all our columns, with our types; it may have more.
+    pub(crate) fn check_delta_schema(self, schema: &str) -> Result<(), String> {
+        let schema: StructType =
+            serde_json::from_str(schema).map_err(|error| format!("its schema cannot be read: {error}"))?;
+        for field in self.delta_fields() {
+            let found =
+                schema.field(field.name()).ok_or_else(|| format!("it has no column `{}`", field.name()))?;
+            if found.data_type() != field.data_type() {
+                let (name, found, expected) = (field.name(), found.data_type(), field.data_type());
+                return Err(format!("its column `{name}` is `{found}`; it should be `{expected}`"));
+            }
+        }
+        Ok(())
     }
 
     /// The columns with a Bloom filter.

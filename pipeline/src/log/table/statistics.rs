@@ -113,3 +113,77 @@ fn time(micros: i64) -> Option<Value> {
     let time = DateTime::from_timestamp_micros(micros)?;
     (1..=9999).contains(&time.year()).then(|| time.to_rfc3339_opts(SecondsFormat::Millis, true).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::{Effort, Encoder};
+    use super::*;
+    use crate::event::Rejected;
+    use crate::log::PartitionId;
+    use crate::log::frame::{self, Batch, Frame, Origin};
+    use crate::log::rows::Rows;
+    use proptest::prelude::*;
+
+    /// The statistics of rejected events with these message ids, received from `received_at` on.
+    fn stats(ids: &[Option<String>], received_at: i64) -> Value {
+        let mut batch = Batch::new(Origin { source: "web".into(), test: false }, ids.len() as u32);
+        for id in ids {
+            batch.push_rejected(&Rejected {
+                code: "bad".into(),
+                field: None,
+                message: "it is wrong".into(),
+                message_id: id.as_deref().map(Into::into),
+                body: None,
+                body_bytes: 0,
+            });
+        }
+        let mut bytes = Vec::new();
+        frame::encode(&batch, &[], 0, received_at, &mut bytes);
+        let mut rows = Rows::after(PartitionId("a".into()), [None; 3]);
+        rows.push(&Frame::decode(&mut bytes.as_slice()).unwrap()).unwrap();
+        let kind = TableKind::Rejected;
+        let mut encoder = Encoder::new(kind, Effort::Append).unwrap();
+        for batch in rows.finish().get(kind) {
+            encoder.push(batch).unwrap();
+        }
+        serde_json::from_str(&encoder.finish().unwrap().unwrap().stats).unwrap()
+    }
+
+    fn id() -> impl Strategy<Value = Option<String>> {
+        let characters =
+            prop_oneof![Just('a'), Just('\u{7f}'), Just('\u{7ff}'), Just('\u{ffff}'), Just('\u{10ffff}')];
+        let text = proptest::collection::vec(characters, 0..60).prop_map(String::from_iter);
+        proptest::option::of(text)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_value_lies_outside_the_bounds(
+            ids in proptest::collection::vec(id(), 1..5), received_at in 0..4_000_000_000_000_000_i64,
+        ) {
+            let stats = stats(&ids, received_at);
+            let nulls = ids.iter().filter(|id| id.is_none()).count();
+            prop_assert_eq!(&stats["nullCount"]["message_id"], &Value::from(nulls));
+            for id in ids.iter().flatten() {
+                let [min, max] = ["minValues", "maxValues"].map(|bound| stats[bound]["message_id"].as_str());
+                prop_assert!(min.is_none_or(|min| min <= id.as_str()), "{min:?} {id:?}");
+                prop_assert!(max.is_none_or(|max| max >= id.as_str()), "{max:?} {id:?}");
+            }
+            let time = |bound: &str| {
+                let text = stats[bound]["received_at"].as_str().unwrap();
+                DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+            };
+            let last = received_at + ids.len() as i64;
+            prop_assert!((0..MILLISECOND).contains(&(received_at + 1 - time("minValues"))));
+            prop_assert!((0..MILLISECOND).contains(&(time("maxValues") - last)));
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_still_bound() {
+        let stats = stats(&[Some("x".repeat(100)), Some("x".repeat(99))], 0);
+        assert_eq!(stats["minValues"]["message_id"], "x".repeat(32));
+        assert_eq!(stats["maxValues"]["message_id"], format!("{}y", "x".repeat(31)));
+    }
+}

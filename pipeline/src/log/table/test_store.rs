@@ -1,68 +1,119 @@
-//! Stores that count or break what is asked of them, for tests.
+//! A store that counts what is asked of it and breaks it on demand, for tests.
 
-/// Implements `ObjectStore` for a wrapper whose field `0` is the store, with a `put` of its own.
-macro_rules! delegate {
-    ($name:ident, put = |$store:ident : &$ty:ty, $path:ident, $payload:ident, $opts:ident| $put:expr) => {
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(stringify!($name))
-            }
-        }
-        #[async_trait::async_trait]
-        impl object_store::ObjectStore for $name {
-            async fn put_opts(
-                &self,
-                $path: &object_store::path::Path,
-                $payload: object_store::PutPayload,
-                $opts: object_store::PutOptions,
-            ) -> object_store::Result<object_store::PutResult> {
-                let $store: &$ty = self;
-                $put
-            }
-            async fn put_multipart_opts(
-                &self,
-                location: &object_store::path::Path,
-                opts: object_store::PutMultipartOptions,
-            ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
-                self.0.put_multipart_opts(location, opts).await
-            }
-            async fn get_opts(
-                &self,
-                location: &object_store::path::Path,
-                options: object_store::GetOptions,
-            ) -> object_store::Result<object_store::GetResult> {
-                self.0.get_opts(location, options).await
-            }
-            fn delete_stream(
-                &self,
-                locations: futures::stream::BoxStream<
-                    'static,
-                    object_store::Result<object_store::path::Path>,
-                >,
-            ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>> {
-                self.0.delete_stream(locations)
-            }
-            fn list(
-                &self,
-                prefix: Option<&object_store::path::Path>,
-            ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
-                self.0.list(prefix)
-            }
-            async fn list_with_delimiter(
-                &self,
-                prefix: Option<&object_store::path::Path>,
-            ) -> object_store::Result<object_store::ListResult> {
-                self.0.list_with_delimiter(prefix).await
-            }
-            async fn copy_opts(
-                &self,
-                from: &object_store::path::Path,
-                to: &object_store::path::Path,
-                options: object_store::CopyOptions,
-            ) -> object_store::Result<()> {
-                self.0.copy_opts(from, to, options).await
-            }
-        }
-    };
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use std::sync::Arc;
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Put,
+    Get,
+    List,
+    Delete,
+    Copy,
 }
-pub(crate) use delegate;
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    /// Nothing is done, and an error is answered.
+    Fails,
+    /// It is done, but an error is answered. Puts only.
+    LosesAnswer,
+    /// A put overwrites what is there, whatever was asked.
+    Overwrites,
+}
+
+/// A store whose operations are decided about by a function.
+pub(crate) struct TestStore<F> {
+    inner: Arc<dyn ObjectStore>,
+    decide: Arc<F>,
+}
+
+impl<F: Fn(Operation, &Path) -> Fate + Send + Sync + 'static> TestStore<F> {
+    pub(crate) fn over(inner: Arc<dyn ObjectStore>, decide: F) -> Arc<dyn ObjectStore> {
+        Arc::new(Self { inner, decide: Arc::new(decide) })
+    }
+
+    fn decide(&self, operation: Operation, path: &Path) -> Result<Fate> {
+        match (self.decide)(operation, path) {
+            Fate::Fails => Err(broken()),
+            fate => Ok(fate),
+        }
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic { store: "TestStore", source: "broken on purpose".into() }
+}
+
+impl<F> std::fmt::Display for TestStore<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TestStore")
+    }
+}
+
+impl<F> std::fmt::Debug for TestStore<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TestStore")
+    }
+}
+
+#[async_trait::async_trait]
+impl<F: Fn(Operation, &Path) -> Fate + Send + Sync + 'static> ObjectStore for TestStore<F> {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, mut opts: PutOptions) -> Result<PutResult> {
+        let fate = self.decide(Operation::Put, path)?;
+        if fate == Fate::Overwrites {
+            opts.mode = PutMode::Overwrite;
+        }
+        let result = self.inner.put_opts(path, payload, opts).await?;
+        if fate == Fate::LosesAnswer { Err(broken()) } else { Ok(result) }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.decide(Operation::Put, path)?;
+        self.inner.put_multipart_opts(path, opts).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.decide(Operation::Get, path)?;
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let decide = Arc::clone(&self.decide);
+        let paths = paths.map(move |path| {
+            let path = path?;
+            if decide(Operation::Delete, &path) == Fate::Fails { Err(broken()) } else { Ok(path) }
+        });
+        self.inner.delete_stream(paths.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.decide(Operation::List, prefix.unwrap_or(&Path::default())) {
+            Ok(_) => self.inner.list(prefix),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.decide(Operation::List, prefix.unwrap_or(&Path::default()))?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.decide(Operation::Copy, to)?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}

@@ -14,9 +14,13 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeSet;
+use test_store::{Fate, Operation, TestStore};
 
 mod append;
+mod commit;
+mod compact;
 mod damage;
+mod upkeep;
 
 /// Noon of a day.
 const NOON: i64 = 20_468 * DAY + DAY / 2;
@@ -34,6 +38,15 @@ impl Setup {
         Self { _dir: dir, store, clock: Clock::given(NOON) }
     }
 
+    /// The same store, whose operations are decided about by a function.
+    fn with_store(&self, decide: impl Fn(Operation, &Path) -> Fate + Send + Sync + 'static) -> Store {
+        self.store.wrap(|inner| TestStore::over(inner, decide))
+    }
+
+    async fn open_on(&self, store: &Store) -> Table {
+        Table::open_or_create(store, TableKind::Events, self.clock.clone(), None).await.unwrap()
+    }
+
     async fn open(&self) -> Table {
         self.open_with(None).await.unwrap()
     }
@@ -49,6 +62,11 @@ impl Setup {
 
 fn partition() -> PartitionId {
     PartitionId("00000000000000aa".into())
+}
+
+/// Whether a path is that of a commit.
+fn is_commit(path: &Path) -> bool {
+    path.as_ref().contains("/_delta_log/") && path.as_ref().ends_with(".json")
 }
 
 /// Batches of one frame with so many events, from `offset` on; the last offset, too.

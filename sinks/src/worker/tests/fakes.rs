@@ -9,7 +9,7 @@ use pipeline::log::PartitionId;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 pub(super) const START: Micros = 1_768_478_400_000_000;
 
@@ -76,7 +76,7 @@ impl Bench {
         let wait: Wait = Box::new(move |delay| {
             waits.lock().unwrap().push(delay);
             clock.advance(delay.as_micros() as i64);
-            if left.fetch_sub(1, SeqCst) == 1 {
+            if left.fetch_sub(1, SeqCst) == 1 && !stop.is_cancelled() {
                 stop.cancel();
                 return Box::pin(std::future::pending());
             }
@@ -155,6 +155,7 @@ impl Events for MemoryEvents {
 #[derive(Default)]
 pub(super) struct ScriptedSink {
     script: Mutex<VecDeque<Outcome>>,
+    hangs: AtomicBool,
     refused: Mutex<HashSet<String>>,
     sent: Mutex<Vec<Vec<String>>>,
     delivered: Mutex<Vec<String>>,
@@ -163,6 +164,11 @@ pub(super) struct ScriptedSink {
 impl ScriptedSink {
     pub(super) fn answer(&self, outcomes: impl IntoIterator<Item = Outcome>) {
         self.script.lock().unwrap().extend(outcomes);
+    }
+
+    /// Lets the next request never come to an outcome.
+    pub(super) fn hang_once(&self) {
+        self.hangs.store(true, SeqCst);
     }
 
     pub(super) fn refuse(&self, ids: &[&str]) {
@@ -197,6 +203,9 @@ impl Sink for ScriptedSink {
     async fn send(&self, payloads: &[Bytes]) -> Outcome {
         let ids: Vec<String> = payloads.iter().map(|id| String::from_utf8(id.to_vec()).unwrap()).collect();
         self.sent.lock().unwrap().push(ids.clone());
+        if self.hangs.swap(false, SeqCst) {
+            return std::future::pending().await;
+        }
         let told = self.script.lock().unwrap().pop_front().unwrap_or(Outcome::Delivered);
         if told != Outcome::Delivered {
             return told;

@@ -16,7 +16,7 @@ pub(in crate::log::table) enum Change {
     Remove(Tombstone),
     Txn { app: String, version: i64 },
     Protocol { reader: i64, writer: i64 },
-    Metadata { id: String, format: Option<String> },
+    Metadata { format: Option<String>, schema: String },
 }
 
 /// An action as it stands in a commit or a checkpoint; others are passed over.
@@ -72,7 +72,8 @@ pub(super) struct Protocol {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Metadata {
-    pub(super) id: String,
+    #[serde(rename = "schemaString")]
+    pub(super) schema: String,
     #[serde(default)]
     pub(super) configuration: HashMap<String, Option<String>>,
 }
@@ -119,7 +120,7 @@ impl Action {
         }
         if let Some(mut metadata) = self.meta_data {
             let format = metadata.configuration.remove(super::FORMAT).flatten();
-            changes.push(Change::Metadata { id: metadata.id, format });
+            changes.push(Change::Metadata { format, schema: metadata.schema });
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ fn action(row: &Row) -> Action {
             }
             "metaData" => {
                 action.meta_data = Some(Metadata {
-                    id: text(group, "id").unwrap_or_default(),
+                    schema: text(group, "schemaString").unwrap_or_default(),
                     configuration: map(group, "configuration"),
                 });
             }

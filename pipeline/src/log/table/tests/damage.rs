@@ -26,7 +26,7 @@ async fn a_damaged_last_commit_is_set_aside_and_replayed() {
         };
         write(&setup, &commit(3), text.to_owned()).await;
 
-        let late = WalCover { partition: partition(), first: 23 };
+        let late = WalCover { partition: partition(), first: 33 };
         for wal in [None, Some(&late)] {
             let error = setup.open_with(wal).await.unwrap_err();
             assert!(matches!(&error, LogError::Damaged(text) if text.contains(&commit(3))), "{cut}: {error}");
@@ -36,7 +36,7 @@ async fn a_damaged_last_commit_is_set_aside_and_replayed() {
 
         let cover = WalCover { partition: partition(), first: 22 };
         let table = setup.open_with(Some(&cover)).await.unwrap();
-        assert_eq!(table.committed(&partition()), Some(21), "{cut}");
+        assert_eq!((table.committed(&partition()), table.has_set_aside()), (Some(21), true), "{cut}");
         append_frames(&table, 22, 1).await;
         assert_eq!(rows(&table.snapshot()).await, expected(0, 3), "{cut}");
         assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 3), "{cut}");
@@ -74,10 +74,48 @@ async fn a_table_of_a_newer_program_is_refused() {
     for (from, to) in [
         (r#""flowstate.format":"1""#, r#""flowstate.format":"2""#),
         (r#""minReaderVersion":1"#, r#""minReaderVersion":3"#),
+        (r#"\"name\":\"user_id\",\"type\":\"string\""#, r#"\"name\":\"user_id\",\"type\":\"long\""#),
+        (r#"\"name\":\"user_id\""#, r#"\"name\":\"user\""#),
     ] {
         assert!(text.contains(from), "{text}");
         write(&setup, &commit(0), text.replace(from, to)).await;
         let error = setup.open_with(None).await.unwrap_err();
         assert!(matches!(error, LogError::Damaged(_)), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_commit_that_may_hold_rows_of_others_is_not_set_aside() {
+    let setup = Setup::new().await;
+    append_frames(&setup.open().await, 0, 2).await;
+    write(&setup, &commit(2), String::new()).await;
+    let name = "events/received_date=2026-01-15/part-00000000000000ab-1-2-00000000-x.parquet";
+    write(&setup, name, "rows".to_owned()).await;
+    let cover = WalCover { partition: partition(), first: 0 };
+    let error = setup.open_with(Some(&cover)).await.unwrap_err();
+    assert!(error.to_string().contains("part-00000000000000ab-1-2-00000000-x"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_with_the_same_rows_are_an_error() {
+    let setup = Setup::new().await;
+    append_frames(&setup.open().await, 0, 2).await;
+    let text = read(&setup, &commit(2)).await;
+    write(&setup, &commit(3), text.replace("part-", "copy-")).await;
+    let error = setup.open_with(None).await.unwrap_err();
+    assert!(error.to_string().contains("overlap"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_opened_for_reading_is_not_written() {
+    let setup = Setup::new().await;
+    append_frames(&setup.open().await, 0, 2).await;
+    let store = Store::open_read_only(&setup.store.root).unwrap();
+    let read = Table::read(&store, TableKind::Events).await.unwrap().unwrap();
+    assert_eq!(rows(&read).await, expected(0, 2));
+    let names = std::fs::read_dir(setup.store.root.to_file_path().unwrap()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["events"]);
+    let missing = setup.store.root.join("nowhere/").unwrap();
+    assert!(Store::open_read_only(&missing).is_err());
 }

@@ -20,9 +20,14 @@ async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-/// Whether the log can take appends.
-async fn ready(_: Data<Log>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ready" }))
+/// Whether the log takes appends.
+async fn ready(log: Data<Log>) -> HttpResponse {
+    match log.status().failed {
+        None => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Some(reason) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "failed", "message": reason }))
+        }
+    }
 }
 
 /// All metrics in the text format of Prometheus, version 0.0.4.

@@ -1,0 +1,170 @@
+//! Compaction: many small files become one, with every row in its place.
+//!
+//! The library's own can repeat every row when two run at once, and forgets transactions.
+
+mod choose;
+
+use super::append::blocking;
+use super::commit::Proposal;
+use super::encode::{Effort, Encoded, Encoder};
+use super::replay::{self, State};
+use super::schema::RECEIVED_DATE;
+use super::{DataFile, Location, Table, append};
+use crate::Micros;
+use crate::clock::{DAY, HOUR};
+use crate::log::LogError;
+use deltalake_core::kernel::{Action, Remove};
+use deltalake_core::protocol::DeltaOperation;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::HashMap;
+
+/// A day counts as over this long after its end: its last rows have then been committed.
+const GRACE: Micros = HOUR;
+
+/// When files are compacted.
+///
+/// Within a day that still gets rows, a file is rewritten only together with at least as many bytes
+/// of others, so that a row is rewritten a few times at most. A day that is over is compacted
+/// wholly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionPolicy {
+    /// So many adjacent files of about one size become one.
+    pub files_min: usize,
+    /// No compaction reads more bytes than this; a file of half the size is left alone.
+    pub bytes_max: u64,
+}
+
+impl Default for CompactionPolicy {
+    /// 8 files, 128 MB.
+    fn default() -> Self {
+        Self { files_min: 8, bytes_max: 128_000_000 }
+    }
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// How many files became one.
+    pub files_in: usize,
+    /// Their rows.
+    pub rows: u64,
+    /// The size of the new file.
+    pub bytes: u64,
+}
+
+impl Table {
+    /// Makes one file of a run of adjacent ones of one partition and day; `None` when there is
+    /// nothing to do, or when another process was first. Call it until it says `None`.
+    ///
+    /// Rows keep their order; none is lost or repeated. The old files stay in the store until
+    /// [`Table::clean`] takes them away, so running queries are not disturbed.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when a file does not hold what its statistics say; [`LogError::Store`]
+    /// when the store fails. The table is then as it was.
+    pub async fn compact_once(&self, policy: CompactionPolicy) -> Result<Option<Compacted>, LogError> {
+        let _one = self.maintenance.lock().await;
+        let now = self.clock.now();
+        let today = i32::try_from((now - GRACE).div_euclid(DAY)).unwrap_or(i32::MIN);
+        let files = &self.snapshot().files;
+        let Some(run) = choose::choose(files, policy, today) else { return Ok(None) };
+        let inputs = &files[run];
+        let Some(output) = self.location.merge(inputs).await? else { return Ok(None) };
+        let compacted =
+            Compacted { files_in: inputs.len(), rows: output.rows, bytes: output.bytes.len() as u64 };
+        let (partition, date) = (&inputs[0].partition, inputs[0].received_date);
+        let add = self.location.put(partition, date, output, false, now).await?;
+        let path = Path::from(add.path.as_str());
+
+        let mut actions: Vec<Action> = inputs.iter().map(|file| Action::Remove(remove(file, now))).collect();
+        actions.push(Action::Add(add));
+        let proposal = Proposal {
+            operation: DeltaOperation::Optimize {
+                predicate: None,
+                target_size: i64::try_from(policy.bytes_max).unwrap_or(i64::MAX),
+            },
+            actions,
+            transaction: None,
+        };
+        let mut state = self.state.lock().await;
+        if self.commit(&mut state, proposal, |state| are_active(state, inputs)).await? {
+            return Ok(Some(compacted));
+        }
+        drop(state);
+        tracing::info!(table = self.kind().name(), %path, "another writer was first; a compaction is dropped");
+        if let Err(error) = self.location.objects.delete(&path).await {
+            tracing::warn!(%path, %error, "a file that is no longer needed stays until the next cleaning");
+        }
+        Ok(None)
+    }
+}
+
+impl Location {
+    /// The rows of adjacent files as one file, checked against what their statistics say.
+    async fn merge(&self, inputs: &[DataFile]) -> Result<Option<Encoded>, LogError> {
+        let kind = self.kind;
+        let mut encoder = blocking(move || Encoder::new(kind, Effort::Compact)).await?;
+        for file in inputs {
+            let path = Path::from(file.path.as_str());
+            let read = async { self.objects.get(&path).await?.bytes().await };
+            let bytes = read.await.map_err(|error| match error {
+                object_store::Error::NotFound { .. } => replay::damage(self, &path, "it is missing"),
+                error => LogError::store(format!("file `{}/{path}` cannot be read", kind.name()), error),
+            })?;
+            encoder = blocking(move || {
+                copy(&bytes, &mut encoder)
+                    .map_err(|error| LogError::Damaged(format!("`{}/{path}`: {error}", kind.name())))?;
+                Ok(encoder)
+            })
+            .await?;
+        }
+        let Some(output) = blocking(move || encoder.finish()).await? else { return Ok(None) };
+        let rows: u64 = inputs.iter().map(|file| file.rows).sum();
+        let offsets = (inputs[0].offsets.0, inputs[inputs.len() - 1].offsets.1);
+        if (output.rows, output.offsets) != (rows, offsets) {
+            let (first, last) = (&inputs[0].path, &inputs[inputs.len() - 1].path);
+            return Err(LogError::Damaged(format!(
+                "the files `{first}` to `{last}` of `{}` hold {} rows with offsets {:?}; \
+                 their statistics say {rows} rows with offsets {offsets:?}",
+                kind.name(),
+                output.rows,
+                output.offsets,
+            )));
+        }
+        Ok(Some(output))
+    }
+}
+
+fn copy(bytes: &bytes::Bytes, encoder: &mut Encoder) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?.with_batch_size(8_192).build()?;
+    for batch in reader {
+        encoder.push(&batch?)?;
+    }
+    Ok(())
+}
+
+fn are_active(state: &State, inputs: &[DataFile]) -> bool {
+    let Some(first) = inputs.first() else { return false };
+    let at = state
+        .files
+        .partition_point(|file| (&file.partition, file.offsets.0) < (&first.partition, first.offsets.0));
+    let active = state.files[at..].iter().map(|file| &file.path);
+    active.take(inputs.len()).eq(inputs.iter().map(|file| &file.path))
+}
+
+fn remove(file: &DataFile, now: Micros) -> Remove {
+    Remove {
+        path: file.path.clone(),
+        data_change: false,
+        deletion_timestamp: Some(now / 1_000),
+        extended_file_metadata: Some(true),
+        partition_values: Some(HashMap::from([(
+            RECEIVED_DATE.to_owned(),
+            append::date_text(file.received_date),
+        )])),
+        size: i64::try_from(file.bytes).ok(),
+        ..Remove::default()
+    }
+}

@@ -1,0 +1,133 @@
+use super::*;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+const POLICY: CompactionPolicy = CompactionPolicy { files_min: 4, bytes_max: 128_000_000 };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compaction_keeps_every_row_in_its_place() {
+    let setup = Setup::new().await;
+    let table = setup.open().await;
+    append_frames(&table, 0, 5).await;
+    let done = table.compact_once(POLICY).await.unwrap().unwrap();
+    assert_eq!((done.files_in, done.rows), (5, 50));
+    assert_eq!(rows(&table.snapshot()).await, expected(0, 5));
+    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+
+    append_frames(&table, 55, 4).await;
+    let done = table.compact_once(POLICY).await.unwrap().unwrap();
+    assert_eq!(done.files_in, 5);
+    let snapshot = table.snapshot();
+    assert_eq!(rows(&snapshot).await, expected(0, 9));
+    assert_eq!((snapshot.files.len(), table.committed(&partition())), (1, Some(98)));
+    assert_eq!(as_the_library_sees_it(&table).await, (11, paths(&snapshot), Some(98)));
+    let reopened = setup.open().await.snapshot();
+    assert_eq!((&reopened.files, &reopened.committed), (&snapshot.files, &snapshot.committed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_is_over_becomes_one_file() {
+    let setup = Setup::new().await;
+    let table = setup.open().await;
+    append_frames(&table, 0, 2).await;
+    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+    setup.clock.advance(DAY);
+    assert_eq!(table.compact_once(POLICY).await.unwrap().unwrap().files_in, 2);
+    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+    assert_eq!(rows(&table.snapshot()).await, expected(0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compacted_file_has_the_same_statistics_and_filters() {
+    let setup = Setup::new().await;
+    let table = setup.open().await;
+    append_frames(&table, 0, 4).await;
+    table.compact_once(POLICY).await.unwrap().unwrap();
+    let file = table.snapshot().files[0].clone();
+    let stats: serde_json::Value = serde_json::from_str(&file.stats).unwrap();
+    assert_eq!(stats["numRecords"], 40);
+    for (column, min, max) in [
+        ("log_offset", 1.into(), 43.into()),
+        ("log_partition", "00000000000000aa".into(), "00000000000000aa".into()),
+        ("received_at", "2026-01-15T12:00:00.000Z".into(), "2026-01-15T12:00:00.004Z".into()),
+        ("event", "Order Completed".into(), "Order Completed".into()),
+        ("message_id", "0-0".into(), serde_json::json!("33-9")),
+        ("user_id", "user-0".into(), serde_json::json!("user-6")),
+    ] {
+        assert_eq!((&stats["minValues"][column], &stats["maxValues"][column]), (&min, &max), "{column}");
+        assert_eq!(stats["nullCount"][column], 0, "{column}");
+    }
+    assert_eq!(stats["nullCount"]["anonymous_id"], 40);
+    assert_eq!(stats["minValues"]["anonymous_id"], serde_json::Value::Null);
+
+    let snapshot = table.snapshot();
+    let bytes = snapshot.store.get(&Path::from(file.path)).await.unwrap().bytes().await.unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let columns = reader.metadata().row_group(0).columns();
+    let filtered: Vec<_> = columns
+        .iter()
+        .filter(|column| column.bloom_filter_offset().is_some())
+        .map(|column| column.column_path().string())
+        .collect();
+    assert_eq!(filtered, ["message_id", "anonymous_id", "user_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_that_breaks_off_changes_nothing() {
+    let setup = Setup::new().await;
+    append_frames(&setup.open().await, 0, 4).await;
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let store = setup.with_store(move |operation, path| {
+        let fails = operation == Operation::Put && is_commit(path) && is_broken.load(SeqCst);
+        if fails { Fate::Fails } else { Fate::Done }
+    });
+    let table = setup.open_on(&store).await;
+    let before = table.snapshot();
+    table.compact_once(POLICY).await.unwrap_err();
+    assert_eq!(table.snapshot().files, before.files);
+    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 4));
+    broken.store(false, SeqCst);
+    table.compact_once(POLICY).await.unwrap().unwrap();
+    assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compaction_whose_answer_is_lost_counts_once() {
+    let setup = Setup::new().await;
+    append_frames(&setup.open().await, 0, 4).await;
+    let store = setup.with_store(|operation, path| {
+        if operation == Operation::Put && is_commit(path) { Fate::LosesAnswer } else { Fate::Done }
+    });
+    let table = setup.open_on(&store).await;
+    assert_eq!(table.compact_once(POLICY).await.unwrap().unwrap().rows, 40);
+    assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
+    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_compactions_one_counts() {
+    let setup = Setup::new().await;
+    let first = setup.open().await;
+    append_frames(&first, 0, 4).await;
+    let second = setup.open().await;
+    assert!(first.compact_once(POLICY).await.unwrap().is_some());
+    assert_eq!(second.compact_once(POLICY).await.unwrap(), None);
+    for table in [&first, &second] {
+        assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
+    }
+    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_other_rows_than_it_should_have_is_not_compacted() {
+    let setup = Setup::new().await;
+    let table = setup.open().await;
+    append_frames(&table, 0, 4).await;
+    let snapshot = table.snapshot();
+    let [one, two] = [1, 2].map(|at| Path::from(snapshot.files[at].path.as_str()));
+    let bytes = snapshot.store.get(&one).await.unwrap().bytes().await.unwrap();
+    snapshot.store.put(&two, bytes.into()).await.unwrap();
+    let error = table.compact_once(POLICY).await.unwrap_err();
+    assert!(matches!(&error, LogError::Damaged(text) if text.contains(two.as_ref())), "{error}");
+    assert_eq!(table.snapshot().files, snapshot.files);
+}

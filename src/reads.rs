@@ -1,0 +1,150 @@
+//! The console's reads, answered by the room of queries.
+
+use crate::settings::Settings;
+use console::{
+    Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use pipeline::Micros;
+use pipeline::event::format_timestamp;
+use pipeline::log::Snapshot;
+use queries::{Answer, Engine, EngineConfig, EventReport, SourceReport, SqlError};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Text in a table for people is cut at this many characters.
+const WIDTH_MAX: usize = 60;
+
+/// An engine with the limits of the settings.
+pub(crate) fn engine(
+    snapshots: impl Fn() -> Snapshot + Send + Sync + 'static,
+    settings: &Settings,
+) -> anyhow::Result<Arc<Engine>> {
+    let config = EngineConfig {
+        memory_bytes_max: usize::try_from(settings.sql_memory_bytes_max)?,
+        timeout: Duration::from_secs(settings.sql_timeout_s),
+        rows_max: usize::try_from(settings.sql_rows_max)?,
+        ..EngineConfig::default()
+    };
+    Ok(Arc::new(Engine::new(Arc::new(snapshots), config)?))
+}
+
+/// The rows of an answer in a format.
+pub(crate) fn rows(answer: Answer, format: Format) -> Rows {
+    let rows = match format {
+        Format::Json => queries::format::json(answer).boxed(),
+        Format::Csv => queries::format::csv(answer).boxed(),
+        Format::Table => queries::format::table(answer, WIDTH_MAX).boxed(),
+    };
+    rows.map_err(read_error).boxed()
+}
+
+/// The console's reads over an engine.
+pub(crate) struct EngineReads(pub(crate) Arc<Engine>);
+
+impl Reads for EngineReads {
+    fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>> {
+        let engine = Arc::clone(&self.0);
+        async move { Ok(rows(engine.query(&sql).await.map_err(read_error)?, format)) }.boxed()
+    }
+
+    fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
+        let engine = Arc::clone(&self.0);
+        async move { Ok(life(engine.event(&message_id).await.map_err(read_error)?)) }.boxed()
+    }
+
+    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>> {
+        let engine = Arc::clone(&self.0);
+        async move {
+            let answer = engine.query(&accounts_sql(&of)).await.map_err(read_error)?;
+            let document: Vec<_> = queries::format::json(answer).map_err(read_error).try_collect().await?;
+            let answer: Accounts = serde_json::from_slice(&document.concat())
+                .map_err(|error| ReadError::Failed(format!("the accounts are not as expected: {error}")))?;
+            if answer.truncated {
+                return Err(ReadError::Limit("too many accounts; narrow them with `from` and `to`".into()));
+            }
+            Ok(answer.rows)
+        }
+        .boxed()
+    }
+}
+
+#[derive(Deserialize)]
+struct Accounts {
+    rows: Vec<Account>,
+    truncated: bool,
+}
+
+fn accounts_sql(of: &AccountsOf) -> String {
+    let time = |comparison: &str, time: Option<Micros>| {
+        time.map(|time| format!("hour {comparison} '{}'", format_timestamp(time)))
+    };
+    let source = of.source.as_ref().map(|source| format!("source = '{}'", source.replace('\'', "''")));
+    let conditions: Vec<_> = [time(">=", of.from), time("<", of.to), source].into_iter().flatten().collect();
+    let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+    format!(
+        "SELECT source, hour, received, accepted, duplicate, rejected, unaccounted FROM accounting
+         WHERE {conditions} ORDER BY hour, source"
+    )
+}
+
+fn life(report: EventReport) -> Life {
+    let sources = report.sources.into_iter().map(in_source).collect();
+    Life { message_id: report.message_id, sources, truncated: report.truncated }
+}
+
+fn in_source(report: SourceReport) -> InSource {
+    let stored = report.stored.into_iter().map(|at| StoredAt {
+        place: place(&at.partition, at.offset, at.received_at),
+        committed: at.file.is_some(),
+        r#type: at.kind,
+        event: at.event,
+    });
+    let duplicates = report.repeats.iter().map(|at| place(&at.partition, at.offset, at.received_at));
+    let rejected = report.rejected.into_iter().map(|at| Refusal {
+        place: place(&at.partition, at.offset, at.received_at),
+        code: at.code,
+        field: at.field,
+        message: at.message,
+    });
+    InSource {
+        source: report.source,
+        test: report.test,
+        stored: stored.collect(),
+        duplicates: duplicates.collect(),
+        rejected: rejected.collect(),
+    }
+}
+
+fn place(partition: &pipeline::log::PartitionId, offset: u64, received_at: Micros) -> Place {
+    Place { received_at: format_timestamp(received_at), partition: partition.to_string(), offset }
+}
+
+fn read_error(error: SqlError) -> ReadError {
+    let message = error.to_string();
+    match error {
+        SqlError::Invalid { .. } => ReadError::Query(message),
+        SqlError::TooLong { .. } | SqlError::TooMuchMemory { .. } => ReadError::Limit(message),
+        SqlError::Busy { .. } => ReadError::Busy(message),
+        SqlError::Failed { .. } => ReadError::Failed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_selected_by_time_and_source_and_nothing_else() {
+        assert!(accounts_sql(&AccountsOf::default()).contains("WHERE true"));
+        let of = AccountsOf { from: Some(0), to: Some(3_600_000_000), source: Some("a' OR 'b".into()) };
+        let sql = accounts_sql(&of);
+        assert!(
+            sql.contains("hour >= '1970-01-01T00:00:00.000000Z' AND hour < '1970-01-01T01:00:00"),
+            "{sql}"
+        );
+        assert!(sql.contains("source = 'a'' OR ''b'"), "{sql}");
+    }
+}
