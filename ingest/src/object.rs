@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+/// Up to so many keys a look at each is cheaper than a set of them.
+const FEW: usize = 24;
+
 /// The key of an object's entry, borrowed unless it has escapes.
 pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
@@ -66,7 +69,8 @@ impl<'a> Object<'a> {
 
     /// Leaves only the last entry of each key.
     pub(crate) fn keep_last(&mut self) {
-        if self.0.len() < 2 {
+        let known_before = |at: usize| self.0[..at].iter().any(|(key, _)| *key == self.0[at].0);
+        if self.0.len() <= FEW && !(1..self.0.len()).any(known_before) {
             return;
         }
         let mut seen: HashSet<Cow<'a, str>> = HashSet::with_capacity(self.0.len());
@@ -80,8 +84,6 @@ impl<'a> Object<'a> {
         &'b self,
         other: &'b Self,
     ) -> impl Iterator<Item = &'b (Cow<'a, str>, &'a str)> {
-        /// Up to here a look at every key is cheaper than a set of them.
-        const FEW: usize = 24;
         let set: Option<HashSet<&str>> =
             (other.0.len() > FEW).then(|| other.0.iter().map(|(key, _)| &**key).collect());
         self.0.iter().filter(move |(key, _)| match &set {

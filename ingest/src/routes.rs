@@ -48,9 +48,9 @@ const METRICS: &str = "/v1/m";
 const PIXEL: &str = "/v1/pixel/{type}";
 const SETTINGS: &str = "/v1/projects/{write_key}/settings";
 
-/// Headers that a page may send; anything else needs no preflight or has no meaning here.
-const ALLOWED_HEADERS: &str =
-    "authorization, content-type, x-write-key, x-flowstate-verbose, content-encoding, x-retry-count";
+/// Headers that a page may send: ours, Segment's and, behind them, those that Jitsu's library knows.
+const ALLOWED_HEADERS: &str = "authorization, content-type, x-write-key, x-flowstate-verbose, \
+    content-encoding, x-retry-count, cache-control, x-enable-debug, x-ip-policy, x-jitsu-custom";
 
 /// Mounts the tracking API. Paths that it does not have are left to the server's default, for which
 /// there is [`unknown_path`].

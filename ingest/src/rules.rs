@@ -50,7 +50,7 @@ pub(crate) fn check<'a>(
     shared: &'a Shared<'a>,
 ) -> Result<Event<'a>, Broken> {
     check_depth(&item)?;
-    let said = item.kind.map(|json| kind_of(json));
+    let said = item.kind.map(kind_of);
     let kind = match (kind, said) {
         (Some(kind), _) => kind,
         (None, Some(said)) => said?,

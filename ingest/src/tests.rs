@@ -162,7 +162,8 @@ async fn any_content_type_of_a_client_is_taken() {
 #[actix_web::test]
 async fn a_log_that_takes_nothing_is_a_reason_to_come_again() {
     let server = server().await;
-    let refusals: [(fn() -> AppendError, &str, &str); 4] = [
+    type Refusal = (fn() -> AppendError, &'static str, &'static str);
+    let refusals: [Refusal; 4] = [
         (|| AppendError::Overloaded { retry_after_s: 7 }, "overloaded", "7"),
         (|| AppendError::StorageFull { reason: "disk".into(), retry_after_s: 60 }, "storage_full", "60"),
         (|| AppendError::ShuttingDown, "shutting_down", "1"),

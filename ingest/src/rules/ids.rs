@@ -79,6 +79,9 @@ fn text_or_integer(json: &str) -> Option<Cow<'_, str>> {
 
 /// Every call needs a user id or an anonymous id; `group` a group id as well, `alias` both of the
 /// ids that it joins.
+///
+/// The earlier id of an `alias` may be its anonymous id: analytics.js fills in `previousId` from it,
+/// and Segment's own examples leave that out (Spec, "Alias", read 2026-11).
 pub(super) fn check(event: &Event<'_>) -> Result<(), Broken> {
     if event.user_id.is_none() && event.anonymous_id.is_none() {
         let message = "`userId` and `anonymousId` are missing or empty; an event needs one of them";
@@ -87,9 +90,9 @@ pub(super) fn check(event: &Event<'_>) -> Result<(), Broken> {
     let missing = match event.kind {
         Kind::Group if event.group_id.is_none() => "groupId",
         Kind::Alias if event.user_id.is_none() => "userId",
-        Kind::Alias if event.previous_id.is_none() => "previousId",
+        Kind::Alias if event.previous_id.is_none() && event.anonymous_id.is_none() => "previousId",
         _ => return Ok(()),
     };
-    let message = format!("`{missing}` is missing or empty; a {} call needs it", event.kind.as_str());
+    let message = format!("`{missing}` is missing or empty; calls of type {} need it", event.kind.as_str());
     Err(Broken::new("id_required", missing, message))
 }

@@ -141,6 +141,12 @@ fn what_only_looks_wrong_is_taken() {
 }
 
 #[test]
+fn the_earlier_id_of_an_alias_may_be_anonymous() {
+    let item = json!({ "type": "alias", "userId": "u", "anonymousId": "a" });
+    assert_eq!(checked(&item, |event| event.previous_id.is_none()), Ok(true));
+}
+
+#[test]
 fn ids_are_text_and_whole_numbers_count_as_theirs() {
     let item = json!({ "type": "identify", "userId": 123, "anonymousId": "", "messageId": 77 });
     let text = item.to_string().replace("77", "123456789012345678901234567890");
