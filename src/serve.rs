@@ -26,7 +26,16 @@ use std::sync::Arc;
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let settings = args.flags.settings()?;
     crate::telemetry::start(&settings);
+    arm_failpoint();
     serve(settings).await
+}
+
+/// Debug builds abort at the place that `FLOWSTATE_FAILPOINT` names; see [`pipeline::failpoint`].
+fn arm_failpoint() {
+    let armed = std::env::vars_os().find(|(name, _)| name == "FLOWSTATE_FAILPOINT");
+    if let Some(name) = armed.and_then(|(_, name)| name.into_string().ok()) {
+        pipeline::failpoint::arm(name);
+    }
 }
 
 /// Serves until it is asked to end.

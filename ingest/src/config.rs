@@ -12,16 +12,17 @@ pub struct Config {
     /// Bytes one event may have as JSON; a larger one is rejected and kept. Default 32 KiB; 1 KiB to
     /// 1 MiB.
     pub event_bytes_max: usize,
-    /// Events a batch may have; the ones behind are rejected one by one. Default 2,500; 1 to 25,000.
+    /// Events a batch may have; the ones behind are rejected one by one, and a request with ten times
+    /// as many (never more than 100,000) is refused as too large. Default 2,500; 1 to 100,000.
     pub batch_events_max: usize,
     /// Bytes the bodies of all requests under way may take together; beyond it requests are answered
     /// with 503. Default 256 MiB; at least twice `request_bytes_max`.
     pub bodies_bytes_max: usize,
     /// How long the whole body of a request may take to arrive. Default 30 seconds; 100 milliseconds
-    /// to 10 minutes.
+    /// to one hour.
     pub body_timeout: Duration,
     /// Bytes of rejected events that are kept for each source and hour; beyond it only what was
-    /// wrong is kept. Default 100 MB; 0 keeps no body.
+    /// wrong is kept. Default 64 MiB; 0 keeps no body.
     pub rejected_bytes_per_hour: u64,
     /// Proxies whose `X-Forwarded-For` is believed, for `context.ip`. Default none.
     pub trusted_proxies: Vec<Network>,
@@ -35,7 +36,7 @@ impl Default for Config {
             batch_events_max: 2_500,
             bodies_bytes_max: 256 << 20,
             body_timeout: Duration::from_secs(30),
-            rejected_bytes_per_hour: 100_000_000,
+            rejected_bytes_per_hour: 64 << 20,
             trusted_proxies: Vec::new(),
         }
     }
@@ -59,17 +60,17 @@ impl Config {
     /// # Errors
     /// The first setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let timeout = Duration::from_millis(100)..=Duration::from_secs(600);
+        let timeout = Duration::from_millis(100)..=Duration::from_secs(3_600);
         let wrong = if !((64 << 10)..=(64 << 20)).contains(&self.request_bytes_max) {
             ("request_bytes_max", self.request_bytes_max.to_string(), "65536 to 67108864 bytes")
         } else if !((1 << 10)..=(1 << 20)).contains(&self.event_bytes_max) {
             ("event_bytes_max", self.event_bytes_max.to_string(), "1024 to 1048576 bytes")
-        } else if !(1..=25_000).contains(&self.batch_events_max) {
-            ("batch_events_max", self.batch_events_max.to_string(), "1 to 25000 events")
+        } else if !(1..=100_000).contains(&self.batch_events_max) {
+            ("batch_events_max", self.batch_events_max.to_string(), "1 to 100000 events")
         } else if self.bodies_bytes_max < 2 * self.request_bytes_max {
             ("bodies_bytes_max", self.bodies_bytes_max.to_string(), "at least twice `request_bytes_max`")
         } else if !timeout.contains(&self.body_timeout) {
-            ("body_timeout", format!("{:?}", self.body_timeout), "100 milliseconds to 10 minutes")
+            ("body_timeout", format!("{:?}", self.body_timeout), "100 milliseconds to 1 hour")
         } else {
             return Ok(());
         };
@@ -91,7 +92,7 @@ mod tests {
     fn a_setting_out_of_range_is_named_with_what_is_allowed() {
         let config = Config { batch_events_max: 0, ..Config::default() };
         let error = config.check().unwrap_err().to_string();
-        assert_eq!(error, "`batch_events_max` is 0; allowed is 1 to 25000 events");
+        assert_eq!(error, "`batch_events_max` is 0; allowed is 1 to 100000 events");
         let wrong = [
             Config { request_bytes_max: 1, ..Config::default() },
             Config { event_bytes_max: 2 << 20, ..Config::default() },

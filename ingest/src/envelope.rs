@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// Items are taken apart up to this many; the rest is only counted.
-pub(crate) const ITEMS_MAX: usize = 25_000;
+pub(crate) const ITEMS_MAX: usize = 100_000;
 
 /// A batch whose parts are still text. Of a key that stands twice the last counts, and `null` is
 /// as good as absent.

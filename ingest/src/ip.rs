@@ -25,15 +25,18 @@ impl FromStr for Network {
         let ip: IpAddr = ip.trim().parse().map_err(|_| wrong())?;
         let width = if ip.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(width), |bits| bits.trim().parse().map_err(|_| wrong()))?;
-        if bits > width {
-            return Err(wrong());
-        }
-        let network = Self { first: 0, bits, v4: ip.is_ipv4() };
-        Ok(Self { first: network.masked(ip), ..network })
+        Self::new(ip, bits).ok_or_else(wrong)
     }
 }
 
 impl Network {
+    /// The addresses whose first `bits` bits are those of `ip`; `None` when it has fewer.
+    pub fn new(ip: IpAddr, bits: u8) -> Option<Self> {
+        let width = if ip.is_ipv4() { 32 } else { 128 };
+        let network = Self { first: 0, bits, v4: ip.is_ipv4() };
+        (bits <= width).then(|| Self { first: network.masked(ip), ..network })
+    }
+
     /// Whether `ip` lies in the range. An IPv4 address in IPv6 form counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

@@ -93,8 +93,9 @@ fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, 
         Items::List(_, 0) => return Err(empty_batch()),
         Items::List(items, received) => (items, received),
     };
-    if received > ITEMS_MAX {
-        let message = format!("the batch has {received} events; more than {ITEMS_MAX} are refused unread");
+    let flood = (tools.config.batch_events_max * 10).min(ITEMS_MAX);
+    if received > flood {
+        let message = format!("the batch has {received} events; more than {flood} are refused unread");
         return Err(Fault::too_large(message));
     }
     let parts = [envelope.context, envelope.integrations, envelope.sent_at];

@@ -83,8 +83,8 @@ impl Answer {
         let task = runtime.spawn(async move {
             let outcome = clock.limit(work).await;
             if let Err(error) | Ok(Err(error)) = outcome {
-                // When nobody reads any more, nobody is left to tell.
-                let _ = errors.try_send(Part::Error(error));
+                // When nobody reads any more, or reads too slowly, nobody is left to tell.
+                let _ = clock.limit(errors.send(Part::Error(error))).await;
             }
         });
         let task = Task(task.abort_handle());

@@ -16,6 +16,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use pipeline::log::Snapshot;
@@ -250,6 +252,7 @@ fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> Plan
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_target_partitions(config.threads.max(1));
     let options = session.options_mut();
+    options.sql_parser.dialect = statement::DIALECT;
     options.sql_parser.collect_spans = true;
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
@@ -265,6 +268,7 @@ fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> Plan
     }
     let mut state = SessionStateBuilder::new()
         .with_default_features()
+        .with_physical_optimizer_rules(physical_rules())
         .with_config(session)
         .with_runtime_env(runtime.build_arc()?)
         .build();
@@ -272,6 +276,16 @@ fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> Plan
     state.register_udaf(Arc::new(AggregateUDF::from(TraitsFold::default())))?;
     state.add_analyzer_rule(Arc::new(JsonCasts));
     Ok(state)
+}
+
+/// DataFusion's rules but the one that pushes filters down physical plans.
+///
+/// Below a projection with two columns of one name, as every self-join has, DataFusion 55.2 takes
+/// one for the other (`FilterRemapper` looks columns up by name), and rows go missing. Static
+/// filters reach the scan anyhow: the logical rule gives them to [`LogTable`].
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    rules.filter(|rule| !rule.name().starts_with("FilterPushdown")).collect()
 }
 
 #[cfg(test)]

@@ -165,7 +165,12 @@ fn parser_error(error: &ParserError) -> String {
 }
 
 fn plan_error(message: &str) -> String {
+    let hint = message.lines().skip(1).find_map(|line| line.trim().strip_prefix("Did you mean "));
     let message = first_line(message);
+    if let Some(hint) = hint {
+        let message = decapitalized(message.trim_end_matches('.'));
+        return format!("{message}; did you mean {}", hint.replace('\'', "`"));
+    }
     let table = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
     let Some(table) = table else { return decapitalized(message) };
     let name = table.rsplit('.').next().unwrap_or(table);

@@ -1,13 +1,17 @@
 //! Which statements are taken: one that reads.
 
 use crate::SqlError;
+use datafusion::config::Dialect;
 use datafusion::logical_expr::sqlparser::ast::{self, SetExpr, Visit, Visitor};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use std::ops::ControlFlow;
 
 /// The longest statement, in bytes.
 pub(crate) const SQL_BYTES_MAX: usize = 64 << 10;
+
+/// The dialect of all statements. In it `->>` binds closer than `=`, as one expects.
+pub(crate) const DIALECT: Dialect = Dialect::PostgreSQL;
 
 /// Parses one statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW` or `DESCRIBE`.
 ///
@@ -18,7 +22,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, SqlError> {
         let message = format!("the statement has {} bytes; at most {SQL_BYTES_MAX} are allowed", sql.len());
         return Err(SqlError::invalid(message));
     }
-    let parser = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build();
+    let parser = DFParserBuilder::new(sql).with_dialect(&PostgreSqlDialect {}).build();
     let statements = parser.and_then(|mut parser| parser.parse_statements());
     let mut statements = statements.map_err(|error| SqlError::of(&error, sql))?;
     let statement =
@@ -136,7 +140,7 @@ mod tests {
             ("PREPARE p AS SELECT 1", "PREPARE"),
             ("EXECUTE p", "EXECUTE"),
             ("DEALLOCATE p", "DEALLOCATE"),
-            ("BEGIN TRANSACTION", "START"),
+            ("BEGIN TRANSACTION", "BEGIN TRANSACTION"),
             ("COMMIT", "COMMIT"),
             ("SELECT 1 INTO a", "SELECT INTO"),
             ("WITH a AS (INSERT INTO events VALUES (1)) SELECT 1", "INSERT"),

@@ -17,6 +17,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -57,13 +58,13 @@ impl LogTable {
         ObjectStoreUrl::parse(format!("flowstate://{}", self.view.table.kind.name()))
     }
 
-    /// The files that may hold rows that match all of `filters`, with their statistics.
-    fn files(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<PartitionedFile>> {
+    /// The files that may hold rows that `filter` selects, with their statistics.
+    fn files(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<PartitionedFile>> {
         let files = &self.view.table.files;
         let stats = self.stats.of(&self.view.table, &self.schema);
-        let keep = match conjunction(filters.iter().cloned()) {
+        let keep = match filter {
             None => vec![true; files.len()],
-            Some(filter) => self.prune(state, filter, stats.iter().map(|file| Arc::clone(&file.bounds)))?,
+            Some(filter) => self.prune(filter, stats.iter().map(|file| Arc::clone(&file.bounds)))?,
         };
         let kept = files.iter().zip(&stats).zip(keep).filter(|(_, keep)| *keep);
         Ok(kept.map(|((file, stats), _)| scanned(file, &stats.published)).collect())
@@ -71,15 +72,12 @@ impl LogTable {
 
     fn prune(
         &self,
-        state: &dyn Session,
-        filter: Expr,
+        filter: &Arc<dyn PhysicalExpr>,
         bounds: impl ExactSizeIterator<Item = Arc<Statistics>>,
     ) -> Result<Vec<bool>> {
         let everything = vec![true; bounds.len()];
-        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let filter = state.create_physical_expr(filter, &schema)?;
-        let predicate =
-            PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema)).build(filter);
+        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
+        let predicate = builder.build(Arc::clone(filter));
         let Some(predicate) = predicate else { return Ok(everything) };
         predicate.prune(&PrunableStatistics::new(bounds.collect(), Arc::clone(&self.schema)))
     }
@@ -91,7 +89,10 @@ impl LogTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let files = self.files(state, filters)?;
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let filter = conjunction(filters.iter().cloned());
+        let filter = filter.map(|filter| state.create_physical_expr(filter, &schema)).transpose()?;
+        let files = self.files(filter.as_ref())?;
         if files.is_empty() {
             return Ok(None);
         }
@@ -114,10 +115,13 @@ impl LogTable {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let source = ParquetSource::new(self.table_schema())
+        let mut source = ParquetSource::new(self.table_schema())
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_BYTES)
             .with_parquet_file_reader_factory(Arc::new(footers));
+        if let Some(filter) = filter {
+            source = source.with_predicate(filter);
+        }
         let batch_rows = matches!(self.view.table.kind, TableKind::Rejected).then_some(REJECTED_BATCH_ROWS);
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups?)

@@ -86,10 +86,10 @@ impl Accounts {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let Tally { sent, broken, received, accepted, duplicate, rejected } = &self.logged;
         if self.answered != self.logged {
-            bail!("the answers and the log disagree: {:?} and {:?}", self.answered, self.logged);
+            bail!("the answers and the log disagree: {} and {}", self.answered, self.logged);
         }
         if received != sent || *received != accepted + duplicate + rejected.values().sum::<u64>() {
-            bail!("the books do not balance: {:?}", self.logged);
+            bail!("the books do not balance: {}", self.logged);
         }
         for (flaw, sent) in broken {
             let rejected = rejected.get(flaw.code).copied().unwrap_or(0);

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter};
 use std::io::IsTerminal;
 use std::ops::AddAssign;
 
@@ -47,6 +48,14 @@ impl AddAssign for Tally {
         for (code, count) in other.rejected {
             *self.rejected.entry(code).or_default() += count;
         }
+    }
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { sent, received, accepted, duplicate, rejected, .. } = self;
+        write!(f, "{sent} sent, {received} received, {accepted} accepted, {duplicate} duplicate, ")?;
+        write!(f, "rejected {rejected:?}")
     }
 }
 

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Secret, SourceKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,6 +25,12 @@ pub(super) struct Server {
     /// One for each [`Origin`].
     pub(super) write_keys: [String; Origin::ALL.len()],
     api_key: String,
+}
+
+/// The answer to a query, as the management API gives it.
+#[derive(Deserialize)]
+struct Answer {
+    rows: Vec<Value>,
 }
 
 /// The task it runs in.
@@ -67,8 +74,8 @@ impl Server {
 
     /// The rows of a query, each an object.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
-        let text = self.ask(sql).await?;
-        Ok(serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>()?)
+        let answer: Answer = serde_json::from_str(&self.ask(sql).await?)?;
+        Ok(answer.rows)
     }
 
     async fn ask(&self, sql: &str) -> anyhow::Result<String> {

@@ -24,3 +24,5 @@ mod load;
 mod readers;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod spec_events;

@@ -116,11 +116,13 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
     names
 }
 
-/// The vendors there is code for: one file each.
+/// The vendors there is code for: one file each, with what belongs to it in a folder beside.
 fn vendors() -> BTreeSet<String> {
-    let files = ["sinks", "ingest"].map(|room| rust_files(&project().join(room).join("src/vendors")));
-    let name = |file: PathBuf| file.file_stem().unwrap().to_string_lossy().into_owned();
-    files.into_iter().flatten().map(name).filter(|name| name != "tests").collect()
+    let folders = ["sinks", "ingest"].map(|room| project().join(room).join("src/vendors"));
+    let files = folders.iter().flat_map(|folder| {
+        rust_files(folder).into_iter().filter(move |file| file.parent() == Some(folder.as_path()))
+    });
+    files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect()
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

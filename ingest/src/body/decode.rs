@@ -130,8 +130,21 @@ mod tests {
     use flate2::Compression;
     use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
-    /// Of four bytes `test`, by `brotli -c`; there is no encoder among our dependencies.
-    const BROTLI_TEST: [u8; 8] = [0x0b, 0x01, 0x80, b't', b'e', b's', b't', 0x03];
+    /// Brotli without any compression (RFC 7932, section 9.2), for there is no encoder among our
+    /// dependencies: a window of 16 bits, meta-blocks that are stored, and an empty last one.
+    fn brotli(plain: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        let mut window_bits = 1;
+        for block in plain.chunks(1 << 16) {
+            // From the lowest bit: not the last, four nibbles of length less one, stored.
+            let header = (block.len() as u32 - 1) << 3 | 1 << 19;
+            out.extend_from_slice(&(header << window_bits).to_le_bytes()[..3]);
+            out.extend_from_slice(block);
+            window_bits = 0;
+        }
+        out.push(0b11);
+        out.into()
+    }
 
     fn packed(mut encoder: impl Read) -> Bytes {
         let mut out = Vec::new();
@@ -151,6 +164,7 @@ mod tests {
             (Encoding::Deflate, packed(ZlibEncoder::new(plain, Compression::fast()))),
             (Encoding::Deflate, packed(DeflateEncoder::new(plain, Compression::fast()))),
             (Encoding::Zstd, zstd::encode_all(plain, 1).unwrap().into()),
+            (Encoding::Brotli, brotli(plain)),
         ]
     }
 
@@ -162,13 +176,11 @@ mod tests {
                 assert!(out.as_deref() == Ok(plain), "{encoding:?} of {} bytes", plain.len());
             }
         }
-        let out = decoded(Encoding::Brotli, Bytes::from_static(&BROTLI_TEST), 100).await;
-        assert_eq!(out.as_deref(), Ok(&b"test"[..]));
     }
 
     #[actix_web::test]
     async fn a_bomb_is_cut_off_at_the_limit() {
-        let bomb = vec![0; 32 << 20];
+        let bomb = vec![0; 4 << 20];
         for max in [1_000, 1 << 20] {
             for (encoding, body) in all(&bomb).into_iter().skip(1) {
                 let fault = decoded(encoding, body, max).await.unwrap_err();
@@ -179,7 +191,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_damaged_body_is_refused() {
-        let plain: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let plain: Vec<u8> = (0..40_000_u32).flat_map(u32::to_le_bytes).collect();
         for (encoding, body) in all(&plain).into_iter().skip(1) {
             for damaged in [body.slice(..body.len() / 2), body.slice(..body.len() - 1), body.slice(..2)] {
                 let out = decoded(encoding, damaged, 4 << 20).await;

@@ -157,7 +157,8 @@ impl Committer {
     }
 }
 
-fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
+/// The rows of groups.
+pub(super) fn build(mut rows: Rows, groups: &[Arc<Group>]) -> Result<Batches, LogError> {
     for group in groups {
         for frame in group.frames() {
             rows.push(&frame?).map_err(|error| LogError::Damaged(error.to_string()))?;

@@ -67,6 +67,14 @@ impl Batch {
         self.items.push(Item { kind: RecordKind::Rejected, range: start..self.bytes.len(), id: None });
     }
 
+    /// The items, decoded again, in the order in which they were pushed.
+    ///
+    /// # Errors
+    /// Never for what this type encoded itself.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, CodecError>> {
+        self.items.iter().map(|item| Record::decode(item.kind, &self.bytes[item.range.clone()]))
+    }
+
     /// How many items were pushed.
     pub fn len(&self) -> usize {
         self.items.len()

@@ -6,6 +6,7 @@ use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::maintenance::Maintenance;
 use super::published::{Published, bounds};
+use super::rows::Rows;
 use super::store::Store;
 use super::table::{Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
@@ -44,6 +45,9 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     let cover = WalCover { partition: partition.clone(), first: recovered.first_offset };
     for kind in TableKind::ALL {
         tables.push(Arc::new(Table::open_or_create(&store, kind, clock.clone(), Some(&cover)).await?));
+    }
+    for table in tables.iter().filter(|table| table.has_set_aside()) {
+        refill(table, &partition, &wal.reader(), recovered.first_offset, recovered.end).await?;
     }
     let snapshots: Vec<_> = tables.iter().map(|table| table.snapshot()).collect();
     let bounds = bounds(&snapshots, &partition);
@@ -118,6 +122,34 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     let bounds = bounds(&snapshots, &partition);
     let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
     Ok(Snapshot::new(snapshots, &fresh))
+}
+
+/// Appends to one table all rows of the WAL that it does not hold. It lost a commit, and the cursors
+/// of the others may have passed what was in it.
+async fn refill(
+    table: &Table,
+    partition: &PartitionId,
+    wal: &WalReader,
+    first: Offset,
+    end: Offset,
+) -> Result<(), LogError> {
+    let kind = table.kind();
+    let mut next = first;
+    while next < end {
+        let wal = wal.clone();
+        let groups = blocking(move || super::groups_of_wal(&wal, next, WAL_BYTES)).await?.unwrap_or_default();
+        let Some(last) = groups.last() else {
+            return Err(LogError::Damaged(format!("the WAL does not hold offset {next}")));
+        };
+        next = last.end;
+        // Nothing of the other tables: no offset lies behind the last one.
+        let after = TableKind::ALL
+            .map(|other| if other == kind { table.committed(partition) } else { Some(Offset::MAX) });
+        let rows = Rows::after(partition.clone(), after);
+        let batches = blocking(move || super::committer::build(rows, &groups)).await?;
+        table.append(partition, batches.get(kind).to_vec(), next - 1).await?;
+    }
+    Ok(())
 }
 
 /// The WAL must begin no later than where the tables end, and end no earlier.

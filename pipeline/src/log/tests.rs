@@ -167,3 +167,40 @@ async fn a_second_process_is_refused() {
     let _log = fixture.open().await;
     assert!(matches!(Log::open(fixture.config(), Clock::system()).await, Err(LogError::InUse(_))));
 }
+
+#[tokio::test]
+async fn a_table_whose_newest_commit_is_damaged_is_filled_from_the_wal() {
+    for kind in TableKind::ALL {
+        let fixture = Fixture::new();
+        let log = fixture.open().await;
+        for id in ["a", "b", "c"] {
+            let mut batch = batch("web", &[id]);
+            batch.push_rejected(&Rejected {
+                code: "bad".into(),
+                field: None,
+                message: "it is wrong".into(),
+                message_id: None,
+                body: None,
+                body_bytes: 0,
+            });
+            log.append(batch).await.unwrap();
+            log.flush().await.unwrap();
+        }
+        let before = [TableKind::Events, TableKind::Rejected, TableKind::Receipts];
+        let mut expected = Vec::new();
+        for kind in before {
+            expected.push(offsets(&log, kind).await);
+        }
+        log.close().await.unwrap();
+        let commit = format!("tables/{}/_delta_log/{:020}.json", kind.name(), 3);
+        std::fs::write(fixture.dir.path().join(commit), "").unwrap();
+
+        for _ in 0..2 {
+            let log = fixture.open().await;
+            for kind in before {
+                assert_eq!(offsets(&log, kind).await, expected[kind.index()], "{}", kind.name());
+            }
+            log.close().await.unwrap();
+        }
+    }
+}

@@ -173,18 +173,25 @@ fn check_frames(held: &wal::Held) -> (u64, Vec<String>) {
     (frames, faults)
 }
 
-/// Every file that the table names is there in full.
+/// Every file that the table names is there, byte for byte.
 async fn check_files(table: &TableSnapshot, report: &mut Report) -> Result<(), LogError> {
     let mut faults = Vec::new();
     for file in table.files.iter() {
         let location = Path::from(file.path.as_str());
-        match table.store.head(&location).await {
-            Ok(found) if found.size == file.bytes => {}
-            Ok(found) => {
-                faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.size, file.bytes))
+        let found = match table.store.get(&location).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) if found.len() as u64 != file.bytes => {
+                faults.push(format!("`{}` has {} bytes instead of {}", file.path, found.len(), file.bytes));
             }
+            Ok(found) if file.crc32c().is_some_and(|crc32c| crc32c != crc32c::crc32c(&found)) => {
+                faults.push(format!("`{}` has changed: its checksum does not match", file.path));
+            }
+            Ok(_) => {}
             Err(object_store::Error::NotFound { .. }) => faults.push(format!("`{}` is missing", file.path)),
-            Err(error) => return Err(LogError::store(format!("`{}` cannot be looked up", file.path), error)),
+            Err(error) => return Err(LogError::store(format!("`{}` cannot be read", file.path), error)),
         }
     }
     let (files, rows) = (table.files.len(), table.files.iter().map(|file| file.rows).sum::<u64>());

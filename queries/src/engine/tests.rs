@@ -23,6 +23,7 @@ async fn properties_are_read_with_operators_and_casts() {
         "[1]",
         "\u{0}",
         r#"{"price": 1e999}"#,
+        r#"{"price": NaN}"#,
     ];
     let ids: Vec<String> = (0..texts.len()).map(|id| id.to_string()).collect();
     let events: Vec<_> = texts.iter().zip(&ids).map(|(text, id)| track(id, text)).collect();
@@ -167,4 +168,56 @@ async fn a_query_sees_what_was_acknowledged_before_it_began_and_nothing_twice() 
         assert_eq!(rows(&engine, sql).await, [json!({"n": n, "ids": n, "offsets": n})]);
         assert_eq!(value(&engine, "SELECT count(*) FROM receipts").await, json!(round + 1));
     }
+}
+
+#[tokio::test]
+async fn columns_of_the_same_name_in_a_join_are_not_mixed_up() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    let event = |id, user: &'static str, anonymous: &'static str| Event {
+        user_id: (!user.is_empty()).then(|| user.into()),
+        anonymous_id: Some(anonymous.into()),
+        ..Event::new(Kind::Track, id)
+    };
+    lake.append(&[
+        event("1", "", "a1"),
+        event("2", "u1", "a1"),
+        event("3", "u2", "a2"),
+        event("4", "", "a3"),
+    ])
+    .await;
+    lake.log.flush().await.unwrap();
+    let either = "SELECT a.message_id FROM events a
+        LEFT JOIN (SELECT anonymous_id, min(user_id) AS user_id FROM events WHERE user_id IS NOT NULL GROUP BY 1) b
+        ON a.anonymous_id = CASE WHEN a.type = 'track' THEN b.anonymous_id END
+        WHERE coalesce(a.user_id, b.user_id) IS NOT NULL ORDER BY 1";
+    assert_eq!(rows(&engine, either).await.len(), 3);
+    let anti = "SELECT a.message_id, a.user_id FROM events a
+        LEFT JOIN events b ON a.anonymous_id = lower(b.anonymous_id) AND b.user_id IS NOT NULL
+        WHERE b.user_id IS NULL";
+    assert_eq!(rows(&engine, anti).await, [json!({"message_id": "4", "user_id": null})]);
+    let top =
+        "SELECT a.message_id FROM events a JOIN events b ON upper(a.anonymous_id) = upper(b.anonymous_id)
+        ORDER BY b.message_id DESC, a.message_id LIMIT 2";
+    assert_eq!(rows(&engine, top).await, [json!({"message_id": "4"}), json!({"message_id": "3"})]);
+}
+
+#[tokio::test]
+async fn an_error_behind_the_first_rows_reaches_a_slow_reader() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    let sql = "SELECT cast(CASE WHEN value = 90000 THEN 'x' ELSE '1' END AS bigint) AS n
+        FROM generate_series(1, 100000)";
+    let mut answer = engine.query(sql).await.unwrap();
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = answer.next().await {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        outcomes.push(outcome.map(|batch| batch.num_rows()));
+    }
+    let last = outcomes.pop().unwrap();
+    assert!(matches!(last, Err(SqlError::Invalid { .. })), "{last:?}");
+    assert!(!outcomes.is_empty() && outcomes.iter().all(Result::is_ok));
+    assert!(!answer.truncated());
 }

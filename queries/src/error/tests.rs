@@ -51,8 +51,8 @@ async fn wrong_syntax_is_pointed_at() {
 
 #[tokio::test]
 async fn wrong_functions_types_and_values_are_explained() {
-    let (message, at, _) = place("SELECT coutn(*) FROM events").await;
-    assert!(message.contains("count"), "{message}");
+    let (message, at, _) = place("SELECT uper(event) FROM events").await;
+    assert!(message.contains("did you mean `upper`"), "{message}");
     assert_eq!(at, Some((1, 8)));
     let (message, ..) = place("SELECT event, count(*) FROM events").await;
     assert!(message.contains("GROUP BY"), "{message}");

@@ -5,9 +5,9 @@ use pipeline::event::{Event, Kind};
 async fn an_event_is_found_wherever_it_went() {
     let lake = Lake::new().await;
     let event = Event { event: Some("Order".into()), ..at(Kind::Track, "m1", "2026-03-01T09:00:00Z") };
-    lake.append_from("web", false, &[event.clone()], &[]).await;
+    lake.append_from("web", false, std::slice::from_ref(&event), &[]).await;
     lake.log.flush().await.unwrap();
-    lake.append_from("web", false, &[event.clone()], &[]).await;
+    lake.append_from("web", false, std::slice::from_ref(&event), &[]).await;
     lake.append_from("app", true, &[event], &[rejected("m1"), rejected("m2")]).await;
     let report = lake.engine().event("m1").await.unwrap();
     assert!(!report.truncated);

@@ -88,11 +88,9 @@ async fn a_table_is_aligned_shows_null_and_cuts_wide_text() {
 async fn a_large_answer_comes_in_small_chunks_that_join_to_one_document() {
     use futures::StreamExt;
     let lake = Lake::new().await;
-    let answer = lake
-        .engine()
-        .query("SELECT value, repeat('x', 50) AS s FROM generate_series(1, 20000)")
-        .await
-        .unwrap();
+    let engine = lake.engine();
+    let answer =
+        engine.query("SELECT value, repeat('x', 50) AS s FROM generate_series(1, 20000)").await.unwrap();
     let chunks: Vec<_> = super::json(answer).map(Result::unwrap).collect().await;
     assert!(chunks.len() > 10 && chunks.iter().all(|chunk| chunk.len() < 2 * super::CHUNK_BYTES));
     let whole: serde_json::Value = serde_json::from_slice(&chunks.concat()).unwrap();

@@ -73,10 +73,10 @@ pub(super) fn write_json(field: &Field, values: &dyn Array, row: usize, out: &mu
         DataType::UInt64 => put(values.as_primitive::<UInt64Type>().value(row), out),
         // serde_json writes NaN and the infinities as null.
         DataType::Float64 => put(values.as_primitive::<Float64Type>().value(row), out),
-        DataType::Utf8 if is_json(field) => {
-            out.extend_from_slice(values.as_string::<i32>().value(row).as_bytes())
+        DataType::Utf8 => {
+            let text = values.as_string::<i32>().value(row);
+            if is_json(field, text) { out.extend_from_slice(text.as_bytes()) } else { put_string(text, out) }
         }
-        DataType::Utf8 => put_string(values.as_string::<i32>().value(row), out),
         DataType::List(item) => put_list(item, &values.as_list::<i32>().value(row), out),
         DataType::LargeList(item) => put_list(item, &values.as_list::<i64>().value(row), out),
         DataType::FixedSizeList(item, _) => put_list(item, &values.as_fixed_size_list().value(row), out),
@@ -171,9 +171,11 @@ fn is_null(values: &dyn Array, row: usize) -> bool {
     }
 }
 
-/// Text that is JSON already, as the members of a JSON value that are arrays and objects are.
-fn is_json(field: &Field) -> bool {
+/// Text that is JSON already, as arrays and objects within a JSON value are. It is checked, because
+/// the JSON functions take more for JSON than a reader of ours may, such as `NaN`.
+fn is_json(field: &Field, text: &str) -> bool {
     field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.json")
+        && serde_json::from_str::<serde_json::Value>(text).is_ok()
 }
 
 fn put_list(item: &Field, values: &ArrayRef, out: &mut Vec<u8>) {

@@ -4,8 +4,9 @@ use super::commit::Proposal;
 use super::encode::{self, Effort, Encoded, Encoder};
 use super::replay::{State, app_id};
 use super::schema::RECEIVED_DATE;
-use super::{Location, Table, TableKind};
+use super::{DataFile, Location, Table, TableKind};
 use crate::Micros;
+use crate::failpoint;
 use crate::log::{LogError, Offset, PartitionId};
 use arrow::array::AsArray;
 use arrow::datatypes::Date32Type;
@@ -17,36 +18,33 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use std::collections::HashMap;
 
-/// What became of an append.
+/// So many times another commit of the same partition may be met before we give up.
+const ATTEMPTS_MAX: usize = 10;
+
+/// What became of an append. Either way all of the rows are in the table now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableAppend {
-    /// The rows are committed at this version. Without rows nothing was committed, and this is the
-    /// version as it was.
+    /// The rows that had not been committed before are, at this version.
     Committed {
         /// The Delta version.
         version: u64,
     },
-    /// All of the rows had been committed before.
+    /// There was nothing to commit: no rows, or only rows that had been committed before.
     Already,
-    /// Some of the rows had been committed before, so none was now. Leave out the rows up to
-    /// `committed` and append again.
-    Overlaps {
-        /// The last offset committed for the partition.
-        committed: Offset,
-    },
 }
 
 impl Table {
     /// Appends rows of one partition in offset order, and moves its cursor to `last_offset`, in one
     /// commit with one file for each day. Durable and visible to snapshots when it returns.
     ///
-    /// Each batch has the table's schema and rows of one `received_date`. `last_offset` is that of
-    /// the last frame's last record, which may lie in another table. Without batches nothing
-    /// happens, and the cursor stays where it is.
+    /// Rows at or below the cursor are left out: they are in the table. Each batch has the table's
+    /// schema and rows of one `received_date`. `last_offset` is that of the last frame's last
+    /// record, which may belong to another table. Without rows to commit nothing happens, and the
+    /// cursor stays where it is.
     ///
     /// # Errors
     /// [`LogError::Store`] when the store fails. Whether the commit stands may then be unknown; the
-    /// same append again finds out and repeats nothing.
+    /// same append again, or one that reaches further, finds out and repeats nothing.
     pub async fn append(
         &self,
         partition: &PartitionId,
@@ -54,49 +52,74 @@ impl Table {
         last_offset: Offset,
     ) -> Result<TableAppend, LogError> {
         let mut state = self.state.lock().await;
-        let Some((first, _)) = batches.iter().find_map(encode::offsets) else {
-            return Ok(TableAppend::Committed { version: state.version });
-        };
-        if let Some(refused) = refused(&state, partition, first, last_offset) {
-            return Ok(refused);
+        for _ in 0..ATTEMPTS_MAX {
+            let committed = state.committed.get(partition).copied();
+            let batches = after(&batches, committed);
+            if batches.is_empty() {
+                return Ok(TableAppend::Already);
+            }
+            let actions = self.put_all(partition, batches).await?;
+            failpoint::hit("after_data_before_commit");
+            let proposal = self.proposal(partition, actions, last_offset)?;
+            let still = |state: &State| state.committed.get(partition).copied() == committed;
+            if self.commit(&mut state, proposal, still).await? {
+                return Ok(TableAppend::Committed { version: state.version });
+            }
+            // The commit of an earlier append, whose outcome was unknown, was met.
         }
+        let what = format!("rows of partition {partition} cannot be appended to `{}`", self.kind().name());
+        Err(LogError::store(what, "another process appends rows of the same partition"))
+    }
+
+    /// Puts a file for each day into the store.
+    async fn put_all(
+        &self,
+        partition: &PartitionId,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Vec<Action>, LogError> {
+        let kind = self.kind();
         let mut actions = Vec::new();
-        for (date, batches) in by_date(self.kind(), batches)? {
-            let kind = self.kind();
+        for (date, batches) in by_date(kind, batches)? {
             if let Some(encoded) = blocking(move || encode(kind, &batches)).await? {
                 let add = self.location.put(partition, date, encoded, true, self.clock.now()).await?;
                 actions.push(Action::Add(add));
             }
         }
-        let txn =
+        Ok(actions)
+    }
+
+    fn proposal(
+        &self,
+        partition: &PartitionId,
+        actions: Vec<Action>,
+        last_offset: Offset,
+    ) -> Result<Proposal, LogError> {
+        let version =
             i64::try_from(last_offset).map_err(|error| LogError::store("an offset is too large", error))?;
-        let proposal = Proposal {
+        let now_ms = self.clock.now() / 1_000;
+        Ok(Proposal {
             operation: DeltaOperation::Write {
                 mode: SaveMode::Append,
                 partition_by: Some(vec![RECEIVED_DATE.to_owned()]),
                 predicate: None,
             },
             actions,
-            transaction: Some(Transaction::new_with_last_update(
-                app_id(partition),
-                txn,
-                Some(self.clock.now() / 1_000),
-            )),
-        };
-        let still = |state: &State| refused(state, partition, first, last_offset).is_none();
-        if self.commit(&mut state, proposal, still).await? {
-            return Ok(TableAppend::Committed { version: state.version });
-        }
-        Ok(refused(&state, partition, first, last_offset).unwrap_or(TableAppend::Already))
+            transaction: Some(Transaction::new_with_last_update(app_id(partition), version, Some(now_ms))),
+        })
     }
 }
 
-fn refused(state: &State, partition: &PartitionId, first: Offset, last: Offset) -> Option<TableAppend> {
-    let committed = *state.committed.get(partition)?;
-    if last <= committed {
-        return Some(TableAppend::Already);
-    }
-    (first <= committed).then_some(TableAppend::Overlaps { committed })
+/// The rows behind an offset. Batches are in offset order, and so are the rows in each.
+fn after(batches: &[RecordBatch], committed: Option<Offset>) -> Vec<RecordBatch> {
+    let rows = batches.iter().filter_map(|batch| {
+        let offsets = encode::offsets(batch)?;
+        let skip = match committed {
+            Some(committed) if offsets.0 <= committed => encode::rows_up_to(batch, committed),
+            _ => 0,
+        };
+        (skip < batch.num_rows()).then(|| batch.slice(skip, batch.num_rows() - skip))
+    });
+    rows.collect()
 }
 
 /// The batches by their day, in order.
@@ -151,7 +174,7 @@ impl Location {
     ) -> Result<Add, LogError> {
         let date =
             date_text(date).ok_or_else(|| LogError::store("a day is out of range", format!("{date}")))?;
-        let name = file_name(partition, encoded.offsets);
+        let name = file_name(partition, encoded.offsets, crc32c::crc32c(&encoded.bytes));
         let path = format!("{RECEIVED_DATE}={date}/{name}");
         let size = encoded.bytes.len() as i64;
         self.objects.put(&Path::from(path.as_str()), encoded.bytes.into()).await.map_err(|error| {
@@ -169,17 +192,28 @@ impl Location {
     }
 }
 
-fn file_name(partition: &PartitionId, (first, last): (Offset, Offset)) -> String {
+/// The name tells what `flowstate verify` has to find: Parquet's pages have no checksum of ours.
+fn file_name(partition: &PartitionId, (first, last): (Offset, Offset), crc32c: u32) -> String {
     let id = uuid::Uuid::now_v7().simple();
-    format!("part-{partition}-{first}-{last}-{id}.parquet")
+    format!("part-{partition}-{first}-{last}-{crc32c:08x}-{id}.parquet")
 }
 
-/// The partition, the first and the last offset that the name of a data file tells.
-pub(super) fn name_parts(name: &str) -> Option<(&str, Offset, Offset)> {
-    let mut words = name.strip_prefix("part-")?.rsplitn(4, '-').skip(1);
+/// The partition, the first and the last offset, and the CRC-32C of its bytes, that the name of a
+/// data file tells.
+pub(super) fn name_parts(name: &str) -> Option<(&str, Offset, Offset, u32)> {
+    let mut words = name.strip_prefix("part-")?.rsplitn(5, '-').skip(1);
+    let crc32c = u32::from_str_radix(words.next()?, 16).ok()?;
     let last = words.next()?.parse().ok()?;
     let first = words.next()?.parse().ok()?;
-    Some((words.next()?, first, last))
+    Some((words.next()?, first, last, crc32c))
+}
+
+impl DataFile {
+    /// The CRC-32C of the file's bytes when it was written, which its name tells; `None` for a file
+    /// of another writer.
+    pub fn crc32c(&self) -> Option<u32> {
+        name_parts(self.path.rsplit('/').next()?).map(|(_, _, _, crc32c)| crc32c)
+    }
 }
 
 /// A day as Delta writes it; `None` beyond the years that have four digits.

@@ -92,6 +92,14 @@ pub(super) fn offsets(batch: &RecordBatch) -> Option<(Offset, Offset)> {
     Some((u64::try_from(column.value(0)).ok()?, u64::try_from(column.value(last)).ok()?))
 }
 
+/// How many rows of a batch in offset order lie at or below an offset.
+pub(super) fn rows_up_to(batch: &RecordBatch, offset: Offset) -> usize {
+    let column = batch.column_by_name("log_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column.map_or(0, |column| {
+        column.values().partition_point(|value| u64::try_from(*value).is_ok_and(|value| value <= offset))
+    })
+}
+
 fn failed(kind: TableKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LogError {
     LogError::store(format!("rows of `{}` cannot be encoded", kind.name()), error)
 }

@@ -56,7 +56,7 @@ pub(super) async fn set_aside(
 
 /// Whether the rows of a file are in the table already, or in the WAL.
 fn is_covered(path: &Path, state: &State, wal: &WalCover) -> bool {
-    let Some((partition, first, last)) = path.filename().and_then(name_parts) else { return false };
+    let Some((partition, first, last, _)) = path.filename().and_then(name_parts) else { return false };
     let partition = PartitionId(partition.into());
     let is_committed = state.committed.get(&partition).is_some_and(|committed| last <= *committed);
     is_committed || (partition == wal.partition && first >= wal.first)

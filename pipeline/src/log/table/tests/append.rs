@@ -21,10 +21,19 @@ async fn the_same_rows_are_appended_once() {
     assert_eq!(table.append(&partition(), again.clone(), last).await.unwrap(), TableAppend::Already);
     let reopened = setup.open().await;
     assert_eq!(reopened.append(&partition(), again, last).await.unwrap(), TableAppend::Already);
-    let (batches, last) = frame(5, 10, NOON);
-    let overlap = reopened.append(&partition(), batches, last).await.unwrap();
-    assert_eq!(overlap, TableAppend::Overlaps { committed: 10 });
-    assert_eq!(rows(&reopened.snapshot()).await, expected(0, 1));
+    let (more, end) = frame(11, 10, NOON + 1_000);
+    let both = [frame(0, 10, NOON).0, more].concat();
+    let done = reopened.append(&partition(), both, end).await.unwrap();
+    assert_eq!(done, TableAppend::Committed { version: 2 });
+    let (mut batches, _) = frame(11, 20, NOON + 1_000);
+    assert_eq!(
+        reopened.append(&partition(), batches.clone(), end).await.unwrap(),
+        TableAppend::Committed { version: 3 }
+    );
+    batches.clear();
+    assert_eq!(reopened.append(&partition(), batches, 40).await.unwrap(), TableAppend::Already);
+    let ids: Vec<_> = rows(&reopened.snapshot()).await.into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(ids, (1..=10).chain(12..=31).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

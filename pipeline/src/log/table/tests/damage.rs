@@ -89,11 +89,11 @@ async fn a_damaged_commit_that_may_hold_rows_of_others_is_not_set_aside() {
     let setup = Setup::new().await;
     append_frames(&setup.open().await, 0, 2).await;
     write(&setup, &commit(2), String::new()).await;
-    let name = "events/received_date=2026-01-15/part-00000000000000ab-1-2-x.parquet";
+    let name = "events/received_date=2026-01-15/part-00000000000000ab-1-2-00000000-x.parquet";
     write(&setup, name, "rows".to_owned()).await;
     let cover = WalCover { partition: partition(), first: 0 };
     let error = setup.open_with(Some(&cover)).await.unwrap_err();
-    assert!(error.to_string().contains("part-00000000000000ab-1-2-x"), "{error}");
+    assert!(error.to_string().contains("part-00000000000000ab-1-2-00000000-x"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,7 +43,8 @@ async fn a_table_is_opened_from_its_checkpoint() {
     assert_eq!(tombstones(&*table.state.lock().await), tombstones(&*reopened.state.lock().await));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// On one thread: the log's own background threads have no more.
+#[tokio::test]
 async fn a_damaged_checkpoint_is_passed_over() {
     let setup = Setup::new().await;
     let table = setup.open().await;
