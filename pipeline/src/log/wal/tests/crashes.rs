@@ -176,7 +176,7 @@ fn a_new_directory_survives_a_stop_at_any_operation() {
         drop(Wal::open(fs.clone(), config(Path::new("wal"))));
         fs.crash();
         let opened = Wal::open(fs, config(Path::new("wal")));
-        assert!(opened.is_ok(), "stopped at {after}, then at {again}: {:?}", opened.err());
+        assert!(opened.is_ok(), "stopped at {after}, then at {again}, seed {seed}: {:?}", opened.err());
     }
 }
 
