@@ -166,9 +166,9 @@ proptest! {
 
 #[test]
 fn a_new_directory_survives_a_stop_at_any_operation() {
-    for (after, again, seed) in (0..12).flat_map(|after| (0..12).map(move |again| (after, again, again % 3)))
-    {
-        let fs = CrashFs::new(u64::from(seed));
+    for (case, seed) in (0..14 * 14).flat_map(|case| (0..20).map(move |seed| (case, seed))) {
+        let (after, again) = (case / 14, case % 14);
+        let fs = CrashFs::new(seed);
         fs.inject(after, Fault::Stop);
         drop(Wal::open(fs.clone(), config(Path::new("wal"))));
         fs.kill();
