@@ -1,9 +1,10 @@
 //! Looks into a WAL directory without changing it.
 
 use super::fs::{Access, Lock, WalFs};
+use super::open::recovered;
 use super::scan::{self, Scan};
 use super::segment::Index;
-use super::{Damage, Torn, WalReader, recovered};
+use super::{Damage, Torn, WalReader};
 use crate::log::{LogError, Offset, PartitionId};
 use std::io;
 use std::path::Path;

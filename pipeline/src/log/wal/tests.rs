@@ -5,7 +5,11 @@ mod damage;
 
 use super::crash_fs::{CrashFs, Fault};
 use super::fs::RealFs;
+use super::layout::{BLOCK, GROUP_HEADER, SegmentHeader};
 use super::*;
+use crate::log::LogError;
+use std::path::Path;
+use std::sync::Arc;
 
 const SEGMENT_BYTES: u64 = 32 << 10;
 

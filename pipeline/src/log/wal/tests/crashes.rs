@@ -163,3 +163,38 @@ proptest! {
         model.reopen();
     }
 }
+
+#[test]
+fn a_new_directory_survives_a_stop_at_any_operation() {
+    for (case, seed) in (0..14 * 14).flat_map(|case| (0..20).map(move |seed| (case, seed))) {
+        let (after, again) = (case / 14, case % 14);
+        let fs = CrashFs::new(seed);
+        fs.inject(after, Fault::Stop);
+        drop(Wal::open(fs.clone(), config(Path::new("wal"))));
+        fs.kill();
+        fs.inject(again, Fault::Stop);
+        drop(Wal::open(fs.clone(), config(Path::new("wal"))));
+        fs.crash();
+        let opened = Wal::open(fs, config(Path::new("wal")));
+        assert!(opened.is_ok(), "stopped at {after}, then at {again}, seed {seed}: {:?}", opened.err());
+    }
+}
+
+#[test]
+fn recovery_survives_a_stop_at_any_operation() {
+    for (again, seed) in (0..6).flat_map(|again| (0..40).map(move |seed| (again, seed))) {
+        let fs = CrashFs::new(seed);
+        let (mut wal, _) = open(&fs);
+        let first = append(&mut wal, 1, &payload(0, 5_000)).unwrap();
+        // Killed before its fdatasync, the group is whole in memory only.
+        fs.inject(1, Fault::Stop);
+        append(&mut wal, 1, &payload(1, 5_000)).unwrap_err();
+        fs.kill();
+        fs.inject(again, Fault::Stop);
+        drop(Wal::open(fs.clone(), config(Path::new("wal"))));
+        fs.crash();
+        let opened = Wal::open(fs, config(Path::new("wal")));
+        let (wal, _) = opened.unwrap_or_else(|error| panic!("stopped at {again}, seed {seed}: {error}"));
+        assert_eq!(all(&wal.reader())[0], first);
+    }
+}
