@@ -19,6 +19,11 @@ use cli::{BenchCommand, Cli, Command};
 use settings::WrongSetting;
 use std::process::ExitCode;
 
+/// Requests, commits and queries allocate on many threads and free on others; the C library's own
+/// allocator keeps a heap for each of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The work was not done; standard error says why.
 const FAILED: u8 = 1;
 /// The command or a setting was wrong; nothing was begun.
