@@ -102,6 +102,12 @@ pub enum AppendError {
         /// Seconds to wait.
         retry_after_s: u64,
     },
+    /// The batch does not fit into the log, whatever the disk. Send its items in smaller batches.
+    #[error("the batch takes more than {bytes_max} bytes, which the write-ahead log cannot hold at once")]
+    TooLarge {
+        /// What one batch may take.
+        bytes_max: u64,
+    },
     /// The log is being closed. Try again with the next process.
     #[error("the log is shutting down")]
     ShuttingDown,
@@ -261,14 +267,10 @@ impl Log {
             Some(groups) => groups.last().map_or(from, |group| group.end),
             None => self.tail.end(),
         };
-        let fresh: Arc<dyn Fresh> = Arc::new(FreshRows {
-            partition: self.partition.clone(),
-            bounds,
-            end,
-            groups,
-            wal: Some(self.wal.clone()),
-            _pin: Some(Arc::new(pin)),
-        });
+        // Rows that are in memory need no hold on the WAL.
+        let _pin = groups.is_none().then(|| Arc::new(pin));
+        let (partition, wal) = (self.partition.clone(), Some(self.wal.clone()));
+        let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups, wal, _pin });
         Snapshot::new(tables, &fresh)
     }
 
@@ -287,7 +289,7 @@ impl Log {
     pub fn status(&self) -> Status {
         let (tables, bounds, _pin) = self.published.pin();
         Status {
-            failed: self.appender.failed().map(ToOwned::to_owned),
+            failed: self.appender.failed().map(ToOwned::to_owned).or_else(|| self.published.ended()),
             commit_error: self.published.commit_error(),
             end: self.tail.end(),
             committed: bounds[TableKind::Receipts.index()],
@@ -310,8 +312,10 @@ impl Log {
     /// As [`Log::flush`]; the directory is released all the same.
     pub async fn close(&self) -> Result<(), LogError> {
         self.stop.send_replace(true);
-        self.appender.close().await;
+        self.appender.stop().await;
         let outcome = self.command(Command::Close).await;
+        self.appender.end().await;
+        self.tail.close();
         let background = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
         let joined =
             tokio::task::spawn_blocking(|| background.into_iter().try_for_each(JoinHandle::join)).await;
@@ -347,8 +351,8 @@ fn groups_of_wal(wal: &WalReader, from: Offset, bytes: u64) -> Result<Option<Vec
         Arc::new(Group {
             first: data.first_offset,
             end: data.end_offset,
-            last_received_at: data.last_received_at,
             payload: data.payload,
+            since: tokio::time::Instant::now(),
         })
     };
     Ok(Some(groups.into_iter().map(group).collect()))

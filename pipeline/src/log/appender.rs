@@ -12,11 +12,12 @@ use super::wal::{self, Wal, WalError};
 use super::{AppendError, Appended, Offset};
 use crate::{Clock, Micros};
 use group_ids::GroupIds;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Requests that may wait for the disk.
 const QUEUE_MAX: usize = 16_384;
@@ -38,7 +39,10 @@ type Answer = oneshot::Sender<Result<Appended, AppendError>>;
 enum Message {
     Append(Batch, Answer),
     Release(Offset),
-    Close(oneshot::Sender<()>),
+    /// Take no more appends.
+    Stop(oneshot::Sender<()>),
+    /// Close the WAL and let go of the directory.
+    End(oneshot::Sender<()>),
 }
 
 /// The way to the thread.
@@ -47,10 +51,12 @@ pub(crate) struct Appender {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     queued_bytes: AtomicU64,
     wal_bytes: AtomicU64,
+    /// What one append may take in the WAL.
+    append_bytes_max: u64,
+    stopped: AtomicBool,
     failed: OnceLock<String>,
 }
 
@@ -64,8 +70,13 @@ impl Appender {
         last_received_at: Micros,
     ) -> std::io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE_MAX);
-        let shared = Arc::new(Shared::default());
-        shared.wal_bytes.store(wal.bytes_used(), Relaxed);
+        let shared = Arc::new(Shared {
+            queued_bytes: AtomicU64::new(0),
+            wal_bytes: AtomicU64::new(wal.bytes_used()),
+            append_bytes_max: wal.group_bytes_max(),
+            stopped: AtomicBool::new(false),
+            failed: OnceLock::new(),
+        });
         let next = tail.end();
         let thread = Thread {
             wal,
@@ -78,14 +89,26 @@ impl Appender {
             payload: Vec::new(),
             ids: GroupIds::default(),
             confirmed: true,
+            durable: next,
+            index_is_behind: false,
         };
-        std::thread::Builder::new().name("log-appender".into()).spawn(move || thread.run(&messages))?;
+        let watch = Watch(Arc::clone(&shared));
+        std::thread::Builder::new().name("log-appender".into()).spawn(move || {
+            let _watch = watch;
+            thread.run(&messages);
+        })?;
         Ok(Self { queue, shared })
     }
 
     pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         if let Some(reason) = self.failed() {
             return Err(AppendError::Failed(reason.to_owned()));
+        }
+        if self.shared.stopped.load(Relaxed) {
+            return Err(AppendError::ShuttingDown);
+        }
+        if frame::bytes_max(&batch) > self.shared.append_bytes_max {
+            return Err(AppendError::TooLarge { bytes_max: self.shared.append_bytes_max });
         }
         let bytes = batch.bytes.len() as u64;
         if self.shared.queued_bytes.fetch_add(bytes, Relaxed) + bytes > QUEUE_BYTES_MAX {
@@ -103,10 +126,10 @@ impl Appender {
         answered.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
-    /// Everything below `offset` is in the tables: its segments may be used again.
-    pub(crate) fn release(&self, offset: Offset) {
-        // A full queue means the next commit will say the same with a higher offset.
-        let _ = self.queue.try_send(Message::Release(offset));
+    /// Everything below `offset` is in the tables: its segments may be used again. Says whether
+    /// the thread will hear of it; a full queue takes no message.
+    pub(crate) fn release(&self, offset: Offset) -> bool {
+        self.queue.try_send(Message::Release(offset)).is_ok()
     }
 
     /// Why nothing can be appended any more; `None` while all is well.
@@ -119,13 +142,26 @@ impl Appender {
         self.shared.wal_bytes.load(Relaxed)
     }
 
-    /// Ends the thread after what is queued now; later appends get [`AppendError::ShuttingDown`].
-    pub(crate) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
+    /// Takes no more appends: they get [`AppendError::ShuttingDown`]. Those that are queued are
+    /// durable or refused when it returns.
+    pub(crate) async fn stop(&self) {
+        self.shared.stopped.store(true, Relaxed);
+        self.send(Message::Stop).await;
+    }
+
+    /// Closes the WAL and lets go of its directory.
+    pub(crate) async fn end(&self) {
+        self.send(Message::End).await;
+    }
+
+    /// Sends a message and waits until it was followed, or until the thread has ended.
+    async fn send(&self, message: fn(oneshot::Sender<()>) -> Message) {
+        let (done, followed) = oneshot::channel();
         let queue = self.queue.clone();
-        let sent = tokio::task::spawn_blocking(move || queue.send(Message::Close(done))).await;
+        let sent = tokio::task::spawn_blocking(move || queue.send(message(done))).await;
         if matches!(sent, Ok(Ok(()))) {
-            let _ = closed.await;
+            // The thread drops it when it ends early, which is as good an answer.
+            let _ = followed.await;
         }
     }
 
@@ -149,6 +185,21 @@ struct Thread {
     ids: GroupIds,
     /// Whether the last group is known to be durable by what follows it in the WAL.
     confirmed: bool,
+    /// The first offset that is not durable.
+    durable: Offset,
+    /// Whether the index could not write what it holds; it takes no more until it can.
+    index_is_behind: bool,
+}
+
+/// Tells when its thread panics.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.failed.set("its thread panicked".into());
+        }
+    }
 }
 
 /// A request in the group being gathered.
@@ -165,25 +216,36 @@ impl Thread {
                 None => return,
             };
             let mut group = Vec::new();
-            let closing = loop {
+            let mut stopping = None;
+            loop {
                 match message {
-                    Message::Append(batch, answer) => self.gather(batch, answer, &mut group),
+                    Message::Append(batch, answer) => {
+                        // A large request gets a group of its own, so that it refuses no other.
+                        if self.payload.len() + batch.bytes.len() > GROUP_BYTES_MAX {
+                            self.write(std::mem::take(&mut group));
+                        }
+                        self.gather(batch, answer, &mut group);
+                    }
                     Message::Release(offset) => self.release(offset),
-                    Message::Close(done) => break Some(done),
+                    Message::Stop(done) => stopping = Some(done),
+                    Message::End(done) => {
+                        self.write(group);
+                        self.close();
+                        let _ = done.send(());
+                        return;
+                    }
                 }
-                if self.payload.len() >= GROUP_BYTES_MAX {
-                    break None;
+                if self.payload.len() >= GROUP_BYTES_MAX || stopping.is_some() {
+                    break;
                 }
                 match messages.try_recv() {
                     Ok(next) => message = next,
-                    Err(_) => break None,
+                    Err(_) => break,
                 }
-            };
+            }
             self.write(group);
-            if let Some(done) = closing {
-                self.close();
+            if let Some(done) = stopping {
                 let _ = done.send(());
-                return;
             }
         }
     }
@@ -210,6 +272,12 @@ impl Thread {
         self.shared.queued_bytes.fetch_sub(batch.bytes.len() as u64, Relaxed);
         if let Some(reason) = self.shared.failed.get() {
             let _ = answer.send(Err(AppendError::Failed(reason.clone())));
+            return;
+        }
+        if let Err(error) = self.catch_up() {
+            let full =
+                AppendError::StorageFull { reason: error.to_string(), retry_after_s: RETRY_AFTER_FULL_S };
+            let _ = answer.send(Err(full));
             return;
         }
         let offset = self.next;
@@ -298,33 +366,50 @@ impl Thread {
         self.tail.push(Group {
             first,
             end: self.next,
-            last_received_at: self.last_received_at,
             payload: std::mem::take(&mut self.payload).into(),
+            since: Instant::now(),
         });
-        let inserted = self.remember();
-        self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
+        self.durable = self.next;
+        self.remember();
+        self.note_wal_bytes();
         for pending in group {
             // A request whose client has gone needs no answer.
             let _ = pending.answer.send(Ok(pending.appended));
         }
-        if let Err(error) = inserted {
-            self.fail(&error);
-        }
     }
 
-    fn remember(&mut self) -> Result<(), super::LogError> {
+    /// Gives the index the ids that are durable now.
+    fn remember(&mut self) {
         let dedup = &mut self.dedup;
         self.ids.drain(|hash, source, id, offset, received_at| {
             dedup.insert(hash, source, id, offset, received_at);
         });
-        self.dedup.durable(self.next)
+        if let Err(error) = self.dedup.durable(self.durable) {
+            tracing::warn!(%error, "the deduplication index cannot be written; appends wait for it");
+            self.index_is_behind = true;
+        }
+    }
+
+    /// Has the index write what it could not before: its memory is bounded.
+    fn catch_up(&mut self) -> Result<(), super::LogError> {
+        if self.index_is_behind {
+            self.dedup.durable(self.durable)?;
+            self.index_is_behind = false;
+        }
+        Ok(())
+    }
+
+    fn note_wal_bytes(&self) {
+        let bytes = self.wal.bytes_used();
+        self.shared.wal_bytes.store(bytes, Relaxed);
+        metrics::gauge!("flowstate_log_wal_bytes").set(bytes as f64);
     }
 
     fn release(&mut self, offset: Offset) {
         if let Err(error) = self.wal.release(offset) {
             tracing::warn!(%error, "WAL segments could not be released");
         }
-        self.shared.wal_bytes.store(self.wal.bytes_used(), Relaxed);
+        self.note_wal_bytes();
     }
 
     fn close(self) {
@@ -347,6 +432,7 @@ impl Thread {
 }
 
 fn answer_all(group: Vec<Pending>, error: impl Fn() -> AppendError) {
+    metrics::counter!("flowstate_log_refused_appends_total").increment(group.len() as u64);
     for pending in group {
         let _ = pending.answer.send(Err(error()));
     }

@@ -9,16 +9,17 @@ use super::table::{Table, TableKind};
 use super::tail::{Group, Tail};
 use super::wal::WalReader;
 use super::{LogConfig, LogError, Offset, PartitionId, blocking};
-use crate::{Clock, failpoint};
+use crate::failpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Delay before the first retry of a commit that failed; it doubles up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// How often the age of what waits is looked at.
-const TICK: Duration = Duration::from_millis(250);
+/// How often it is looked at what waits.
+const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) enum Command {
     /// Commit everything that was durable when this was sent.
@@ -30,7 +31,6 @@ pub(crate) enum Command {
 pub(crate) struct Committer {
     pub(crate) config: LogConfig,
     pub(crate) partition: PartitionId,
-    pub(crate) clock: Clock,
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) wal: WalReader,
@@ -38,6 +38,8 @@ pub(crate) struct Committer {
     pub(crate) published: Arc<Published>,
     /// The first offset that is not committed.
     pub(crate) next: Offset,
+    /// The WAL was asked to let go of everything below.
+    pub(crate) released: Offset,
 }
 
 /// Records that go into one commit.
@@ -49,19 +51,23 @@ struct Part {
 
 impl Committer {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut moved = self.tail.follow();
         let mut retry = RETRY.0;
+        let mut not_before = Instant::now();
         loop {
             let command = tokio::select! {
                 command = commands.recv() => Some(command),
-                _ = moved.changed() => None,
                 () = tokio::time::sleep(TICK) => None,
             };
             let outcome = match &command {
                 Some(_) => self.commit_until(self.tail.end()).await,
+                None if Instant::now() < not_before => continue,
                 None => self.commit_due().await,
             };
-            self.published.set_commit_error(outcome.as_ref().err().map(ToString::to_string));
+            self.release();
+            if let Err(error) = &outcome {
+                metrics::counter!("flowstate_log_commit_errors_total").increment(1);
+                self.published.set_commit_error(Some(error.to_string()));
+            }
             match command {
                 Some(Some(Command::Flush(done))) => {
                     let _ = done.send(outcome.map_err(|error| error.to_string()));
@@ -75,7 +81,7 @@ impl Committer {
                     Ok(()) => retry = RETRY.0,
                     Err(error) => {
                         tracing::warn!(%error, retry_s = retry.as_secs(), "a commit failed; events stay in the WAL");
-                        tokio::time::sleep(retry).await;
+                        not_before = Instant::now() + retry;
                         retry = (retry * 2).min(RETRY.1);
                     }
                 },
@@ -87,13 +93,8 @@ impl Committer {
     async fn commit_due(&mut self) -> Result<(), LogError> {
         loop {
             let waiting = self.tail.waiting();
-            let age = self.config.commit_age.as_micros() as i64;
-            let old = match waiting.since {
-                Some(since) => self.clock.now() - since >= age,
-                // Nothing in memory waits: whatever is left over lies in the WAL since the start.
-                None => self.next < self.tail.end(),
-            };
-            if !old && waiting.bytes < self.config.commit_bytes {
+            let old = waiting.since.is_some_and(|since| since.elapsed() >= self.config.commit_age);
+            if !waiting.behind && !old && waiting.bytes < self.config.commit_bytes {
                 return Ok(());
             }
             self.commit_next().await?;
@@ -108,7 +109,7 @@ impl Committer {
     }
 
     async fn commit_next(&mut self) -> Result<(), LogError> {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let part = self.gather().await?;
         let last = part.end - 1;
         let partition = self.partition.clone();
@@ -121,15 +122,24 @@ impl Committer {
         failpoint::hit("after_commit_before_release");
         self.next = part.end;
         self.tail.committed(part.end, part.bytes);
-        self.appender.release(self.published.releasable(part.end));
+        self.published.set_commit_error(None);
+        self.release();
         metrics::histogram!("flowstate_log_commit_seconds").record(began.elapsed());
         metrics::gauge!("flowstate_log_committed_offset").set(part.end as f64);
-        metrics::gauge!("flowstate_log_wal_bytes").set(self.appender.wal_bytes() as f64);
         for table in &self.tables {
             let files = table.snapshot().files.len();
             metrics::gauge!("flowstate_log_files", "table" => table.kind().name()).set(files as f64);
         }
         Ok(())
+    }
+
+    /// Lets the WAL go of what is committed and nobody reads there. Asked again until it was heard:
+    /// a full WAL takes no appends, and without them there is no further commit.
+    fn release(&mut self) {
+        let releasable = self.published.releasable(self.next);
+        if releasable > self.released && self.appender.release(releasable) {
+            self.released = releasable;
+        }
     }
 
     /// The next records in order, up to the size of a commit; at least one group.

@@ -120,6 +120,12 @@ pub(crate) fn encode(
     }
 }
 
+/// What a batch takes as a frame, at most.
+pub(crate) fn bytes_max(batch: &Batch) -> u64 {
+    // Each number takes at most 10 bytes: 6 stand in the frame, 2 before each item or duplicate.
+    (batch.bytes.len() + batch.origin.source.len() + 64 + 21 * batch.items.len()) as u64
+}
+
 /// One append as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {

@@ -17,6 +17,7 @@ struct Inner {
     /// Offsets that must stay readable in the WAL, with how many hold on to each.
     pins: BTreeMap<Offset, usize>,
     commit_error: Option<String>,
+    ended: Option<String>,
 }
 
 /// Keeps the WAL from `from` on readable while it lives.
@@ -54,6 +55,17 @@ impl Published {
     /// What the last commit failed with; `None` when it did not.
     pub(crate) fn commit_error(&self) -> Option<String> {
         self.lock().commit_error.clone()
+    }
+
+    /// Notes that a background thread ended though the log is open.
+    pub(crate) fn set_ended(&self, thread: &str) {
+        self.lock().ended =
+            Some(format!("the thread `{thread}` ended; restart, nothing acknowledged is lost"));
+    }
+
+    /// Which background thread ended though the log is open.
+    pub(crate) fn ended(&self) -> Option<String> {
+        self.lock().ended.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

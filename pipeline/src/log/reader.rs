@@ -42,7 +42,7 @@ impl Reader {
         Self { partition, tail, wal, published, moved, next: from, ready: VecDeque::new(), file: None }
     }
 
-    /// The next events, at most `max`, and the position to go on from. Waits while there is nothing
+    /// The next events, at most `max` (0 counts as 1), and the position to go on from. Waits while there is nothing
     /// new. The events may be none where the log holds only other records up to that position.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Reader {
         if self.ready.is_empty() {
             self.refill().await?;
         }
-        let events: Vec<_> = self.ready.drain(..max.min(self.ready.len())).collect();
+        let events: Vec<_> = self.ready.drain(..max.max(1).min(self.ready.len())).collect();
         let position = match (self.ready.front(), events.last()) {
             (Some(_), Some(last)) => last.offset + 1,
             _ => self.next,
@@ -62,26 +62,30 @@ impl Reader {
 
     async fn refill(&mut self) -> Result<(), LogError> {
         loop {
-            if let Some((rows, file)) = &mut self.file {
-                if let Some(events) = rows.next(self.next).await? {
-                    if let Some(last) = events.last() {
-                        self.next = last.offset + 1;
-                        self.ready.extend(events);
-                        return Ok(());
+            // The file is put back only while it has more: after an error Parquet's stream says that
+            // it is at its end.
+            if let Some((mut rows, file)) = self.file.take() {
+                match rows.next(self.next).await? {
+                    None => self.next = self.next.max(file.offsets.1 + 1),
+                    Some(events) => {
+                        self.file = Some((rows, file));
+                        if let Some(last) = events.last() {
+                            self.next = last.offset + 1;
+                            self.ready.extend(events);
+                            return Ok(());
+                        }
                     }
-                    continue;
                 }
-                self.next = self.next.max(file.offsets.1 + 1);
-                self.file = None;
+                continue;
             }
             self.moved.borrow_and_update();
             if let Some(groups) = self.tail.groups_from(self.next) {
                 if groups.is_empty() {
-                    // An error means that the log is gone, and with it all that could still come.
-                    self.moved
-                        .changed()
-                        .await
-                        .map_err(|error| LogError::store("the log was closed", error))?;
+                    if self.tail.is_closed() {
+                        return Err(LogError::store("there is nothing more to read", "the log was closed"));
+                    }
+                    // It cannot fail: this reader keeps the sender alive.
+                    let _ = self.moved.changed().await;
                     continue;
                 }
                 return self.take(&groups);
@@ -132,6 +136,7 @@ impl Reader {
             for frame in group.frames() {
                 let frame = frame?;
                 let source = sources.get(frame.source);
+                let mut events = Vec::new();
                 for record in frame.records() {
                     let (offset, received_at, record) =
                         record.map_err(|error| LogError::Damaged(error.to_string()))?;
@@ -140,7 +145,7 @@ impl Reader {
                         continue;
                     }
                     event.flags.insert(event.timestamp(received_at).1);
-                    self.ready.push_back(Stored {
+                    events.push(Stored {
                         partition: self.partition.clone(),
                         offset,
                         received_at,
@@ -149,8 +154,9 @@ impl Reader {
                         record: event.into_owned(),
                     });
                 }
+                self.ready.extend(events);
+                self.next = self.next.max(frame.end());
             }
-            self.next = self.next.max(group.end);
             if self.ready.len() >= 4_096 {
                 break;
             }

@@ -46,8 +46,9 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     for kind in TableKind::ALL {
         tables.push(Arc::new(Table::open_or_create(&store, kind, clock.clone(), Some(&cover)).await?));
     }
-    for table in tables.iter().filter(|table| table.has_set_aside()) {
-        refill(table, &partition, &wal.reader(), recovered.first_offset, recovered.end).await?;
+    for table in &tables[..TableKind::Receipts.index()] {
+        let bound = tables[TableKind::Receipts.index()].committed(&partition).map_or(0, |last| last + 1);
+        refill(table, &partition, &wal.reader(), recovered.first_offset, bound.min(recovered.end)).await?;
     }
     let snapshots: Vec<_> = tables.iter().map(|table| table.snapshot()).collect();
     let bounds = bounds(&snapshots, &partition);
@@ -71,19 +72,19 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     let (stop, stopped) = watch::channel(false);
     let committer = Committer {
         partition: partition.clone(),
-        clock: clock.clone(),
         tables: tables.clone(),
         tail: Arc::clone(&tail),
         wal: reader.clone(),
         appender: Arc::clone(&appender),
         published: Arc::clone(&published),
         next: committed,
+        released: 0,
         config,
     };
     let maintenance = Maintenance { tables, stopped };
     let background = vec![
-        background("log-committer", move || committer.run(received))?,
-        background("log-maintenance", move || maintenance.run())?,
+        background("log-committer", &published, move || committer.run(received))?,
+        background("log-maintenance", &published, move || maintenance.run())?,
     ];
     Ok(Log {
         partition,
@@ -108,13 +109,15 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     let held = blocking(move || wal::read_only(RealFs, &dir)).await?;
     let store = Store::open_read_only(&config.store)?;
     let mut snapshots = Vec::new();
-    for kind in TableKind::ALL {
+    // Receipts first: they are committed last, so what they hold the others hold by then.
+    for kind in TableKind::ALL.into_iter().rev() {
         let missing = || {
             let what = format!("table `{}` cannot be read", kind.name());
             LogError::store(what, format!("there is none below `{}`", config.store))
         };
         snapshots.push(Arc::new(Table::read(&store, kind).await?.ok_or_else(missing)?));
     }
+    snapshots.reverse();
     let (partition, end, wal) = match held {
         Some(held) => (held.partition, held.end, Some(held.reader)),
         None => (PartitionId("".into()), 0, None),
@@ -124,8 +127,10 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     Ok(Snapshot::new(snapshots, &fresh))
 }
 
-/// Appends to one table all rows of the WAL that it does not hold. It lost a commit, and the cursors
-/// of the others may have passed what was in it.
+/// Appends to one table all rows of the WAL below `end` that it does not hold.
+///
+/// Receipts are committed last, so below their cursor the other tables hold everything: unless a
+/// damaged commit was set aside here, in this start or in one that did not get this far.
 async fn refill(
     table: &Table,
     partition: &PartitionId,
@@ -134,7 +139,7 @@ async fn refill(
     end: Offset,
 ) -> Result<(), LogError> {
     let kind = table.kind();
-    let mut next = first;
+    let mut next = table.committed(partition).map_or(first, |last| first.max(last + 1));
     while next < end {
         let wal = wal.clone();
         let groups = blocking(move || super::groups_of_wal(&wal, next, WAL_BYTES)).await?.unwrap_or_default();
@@ -242,20 +247,40 @@ fn ids_of_wal(wal: &WalReader, start: Offset, end: Offset, dedup: &mut Dedup) ->
 
 /// Runs `work` on a thread of its own, on a runtime of its own, at a lower priority.
 fn background<F: Future<Output = ()>>(
-    name: &str,
+    name: &'static str,
+    published: &Arc<Published>,
     work: impl FnOnce() -> F + Send + 'static,
 ) -> Result<JoinHandle<()>, LogError> {
     let fail = |error| LogError::store("a background thread of the log could not be started", error);
+    let watch = Watch { name, published: Arc::clone(published) };
     let thread = std::thread::Builder::new().name(name.into());
     thread
         .spawn(move || {
+            let watch = watch;
             if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
                 tracing::debug!(%error, "a background thread keeps its priority");
             }
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(work()),
-                Err(error) => tracing::error!(%error, "a background runtime could not be made"),
+                Err(error) => {
+                    tracing::error!(%error, "a background runtime could not be made");
+                    watch.published.set_ended(watch.name);
+                }
             }
         })
         .map_err(fail)
+}
+
+/// Tells when its thread panics.
+struct Watch {
+    name: &'static str,
+    published: Arc<Published>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.published.set_ended(self.name);
+        }
+    }
 }

@@ -114,7 +114,6 @@ pub struct Table {
     checkpointed: AtomicU64,
     /// When the state was last known to be the newest.
     at_tip: AtomicI64,
-    has_set_aside: bool,
 }
 
 /// Where a table lies.

@@ -1,12 +1,13 @@
 //! The newest groups of the WAL in memory, so that readers seldom touch the disk.
 
 use super::{LogError, Offset};
-use crate::Micros;
 use crate::log::frame::Frame;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Committed groups stay in memory while they take no more than this, for readers close behind.
 const COMMITTED_BYTES_MAX: u64 = 16 << 20;
@@ -17,8 +18,9 @@ pub(crate) struct Group {
     pub(crate) first: Offset,
     /// The first offset behind it.
     pub(crate) end: Offset,
-    pub(crate) last_received_at: Micros,
     pub(crate) payload: Bytes,
+    /// When it was added, by a clock that nobody sets.
+    pub(crate) since: Instant,
 }
 
 impl Group {
@@ -40,6 +42,7 @@ impl Group {
 pub(crate) struct Tail {
     inner: Mutex<Inner>,
     end: watch::Sender<Offset>,
+    closed: AtomicBool,
     bytes_max: u64,
 }
 
@@ -47,23 +50,29 @@ struct Inner {
     groups: VecDeque<Arc<Group>>,
     bytes: u64,
     committed: Offset,
-    /// Payload bytes that wait for a commit, in memory or not.
+    /// Payload bytes of groups that were added and wait for a commit, in memory or not.
     uncommitted_bytes: u64,
+    /// Everything below was in the log before this process; its bytes were never counted.
+    recovered: Offset,
 }
 
 /// How much waits for a commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
     pub(crate) bytes: u64,
-    /// When the oldest record in memory that waits was received; `None` when nothing waits.
-    pub(crate) since: Option<Micros>,
+    /// Since when the oldest group waits; `None` when nothing waits.
+    pub(crate) since: Option<Instant>,
+    /// Whether some of it is not in memory any more: commits are behind.
+    pub(crate) behind: bool,
 }
 
 impl Tail {
     /// A tail whose log ends at `end` and is committed up to `committed`, both exclusive.
     pub(crate) fn new(committed: Offset, end: Offset, bytes_max: u64) -> Self {
-        let inner = Inner { groups: VecDeque::new(), bytes: 0, committed, uncommitted_bytes: 0 };
-        Self { inner: Mutex::new(inner), end: watch::Sender::new(end), bytes_max }
+        let groups = VecDeque::new();
+        let inner = Inner { groups, bytes: 0, committed, uncommitted_bytes: 0, recovered: end };
+        let (inner, end) = (Mutex::new(inner), watch::Sender::new(end));
+        Self { inner, end, closed: AtomicBool::new(false), bytes_max }
     }
 
     /// Adds a durable group.
@@ -83,7 +92,9 @@ impl Tail {
     pub(crate) fn committed(&self, committed: Offset, bytes: u64) {
         let mut inner = self.lock();
         inner.committed = committed;
-        inner.uncommitted_bytes = inner.uncommitted_bytes.saturating_sub(bytes);
+        if committed > inner.recovered {
+            inner.uncommitted_bytes = inner.uncommitted_bytes.saturating_sub(bytes);
+        }
         inner.evict(self.bytes_max);
     }
 
@@ -108,10 +119,25 @@ impl Tail {
         self.end.subscribe()
     }
 
+    /// Nothing more will be added: whoever waits for more is told.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.end.send_modify(|_| {});
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
     pub(crate) fn waiting(&self) -> Waiting {
         let inner = self.lock();
-        let oldest = inner.groups.iter().find(|group| group.end > inner.committed);
-        Waiting { bytes: inner.uncommitted_bytes, since: oldest.map(|group| group.last_received_at) }
+        let oldest = inner.groups.partition_point(|group| group.end <= inner.committed);
+        let in_memory = inner.groups.front().map_or(self.end(), |group| group.first);
+        Waiting {
+            bytes: inner.uncommitted_bytes,
+            since: inner.groups.get(oldest).map(|group| group.since),
+            behind: inner.committed < in_memory,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

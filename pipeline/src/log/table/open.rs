@@ -31,8 +31,8 @@ impl Table {
     /// Opens the table, and makes it where there is none.
     ///
     /// A newest commit that cannot be read is set aside, below `_quarantine`, when `wal` holds all
-    /// rows that it may have held. The caller then replays the whole WAL into this table, whatever
-    /// the other tables have; see [`Table::has_set_aside`].
+    /// rows that it may have held. So the caller always replays into this table what the WAL holds
+    /// behind its cursor, whatever the cursors of the other tables are.
     ///
     /// # Errors
     /// [`LogError::Damaged`] naming the file when something committed cannot be read;
@@ -61,7 +61,6 @@ impl Table {
         }
         let published = ArcSwap::from_pointee(location.snapshot(&state));
         Ok(Self {
-            has_set_aside: damaged.is_some(),
             location,
             at_tip: AtomicI64::new(clock.now()),
             clock,
@@ -70,12 +69,6 @@ impl Table {
             maintenance: tokio::sync::Mutex::new(()),
             checkpointed: AtomicU64::new(checkpoint),
         })
-    }
-
-    /// Whether a damaged commit was set aside when the table was opened, so that rows which other
-    /// tables' cursors have passed may be missing here until the WAL is replayed.
-    pub fn has_set_aside(&self) -> bool {
-        self.has_set_aside
     }
 
     /// Reads a table without becoming its owner; `None` when there is none.

@@ -36,7 +36,7 @@ async fn a_damaged_last_commit_is_set_aside_and_replayed() {
 
         let cover = WalCover { partition: partition(), first: 22 };
         let table = setup.open_with(Some(&cover)).await.unwrap();
-        assert_eq!((table.committed(&partition()), table.has_set_aside()), (Some(21), true), "{cut}");
+        assert_eq!(table.committed(&partition()), Some(21), "{cut}");
         append_frames(&table, 22, 1).await;
         assert_eq!(rows(&table.snapshot()).await, expected(0, 3), "{cut}");
         assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 3), "{cut}");
