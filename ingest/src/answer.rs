@@ -63,10 +63,11 @@ impl From<AppendError> for Fault {
             AppendError::Overloaded { retry_after_s } => ("overloaded", retry_after_s),
             AppendError::StorageFull { retry_after_s, .. } => ("storage_full", retry_after_s),
             AppendError::ShuttingDown => ("shutting_down", RETRY_AFTER_S),
-            AppendError::Failed(_) => {
-                tracing::error!(%error, "the log takes no more events; requests are answered with 503");
-                ("overloaded", RETRY_AFTER_S)
+            AppendError::TooLarge { .. } => {
+                return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
             }
+            // The log has said why, once.
+            AppendError::Failed(_) => ("overloaded", RETRY_AFTER_S),
         };
         let fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         Self { retry_after_s: Some(retry_after_s.max(1)), ..fault }

@@ -204,3 +204,95 @@ async fn a_table_whose_newest_commit_is_damaged_is_filled_from_the_wal() {
         }
     }
 }
+
+/// What a crash at this moment leaves: a copy of everything that was written.
+fn after_a_crash(fixture: &Fixture) -> Fixture {
+    fn copy(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let crashed = Fixture::new();
+    copy(fixture.dir.path(), crashed.dir.path());
+    crashed
+}
+
+#[tokio::test]
+async fn a_damaged_commit_of_receipts_hides_no_event_that_was_not_committed() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    log.append(batch("web", &["a"])).await.unwrap();
+    log.flush().await.unwrap();
+    log.append(batch("web", &["b"])).await.unwrap();
+    let crashed = after_a_crash(&fixture);
+    let commit = format!("tables/receipts/_delta_log/{:020}.json", 1);
+    std::fs::write(crashed.dir.path().join(commit), "").unwrap();
+    for _ in 0..2 {
+        let log = crashed.open().await;
+        assert_eq!(offsets(&log, TableKind::Events).await, [1, 3]);
+        assert_eq!(offsets(&log, TableKind::Receipts).await, [0, 2]);
+        log.close().await.unwrap();
+    }
+    assert!(verify::verify(&crashed.config()).await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_commit_broken_off_between_two_tables_is_no_damage_and_is_completed() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    log.append(batch("web", &["a"])).await.unwrap();
+    let before = after_a_crash(&fixture);
+    log.flush().await.unwrap();
+    // The events were committed, the receipts were not.
+    let crashed = after_a_crash(&fixture);
+    let receipts = "tables/receipts";
+    std::fs::remove_dir_all(crashed.dir.path().join(receipts)).unwrap();
+    let moved = after_a_crash(&before);
+    std::fs::rename(moved.dir.path().join(receipts), crashed.dir.path().join(receipts)).unwrap();
+    assert!(verify::verify(&crashed.config()).await.unwrap().is_sound());
+    let log = crashed.open().await;
+    assert_eq!(offsets(&log, TableKind::Events).await, [1]);
+    log.close().await.unwrap();
+    let log = crashed.open().await;
+    assert_eq!(offsets(&log, TableKind::Events).await, [1]);
+    assert_eq!(offsets(&log, TableKind::Receipts).await, [0]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_stops_no_commit() {
+    let fixture = Fixture::new();
+    let config = LogConfig { commit_age: Duration::from_millis(1), ..fixture.config() };
+    let log = Log::open(config, fixture.clock.clone()).await.unwrap();
+    log.append(batch("web", &["a"])).await.unwrap();
+    fixture.clock.advance(-400 * DAY);
+    let second = log.append(batch("web", &["b"])).await.unwrap();
+    assert_eq!(second.received_at, NOW + 2);
+    let committed = async {
+        while log.status().committed < log.status().end {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), committed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_fit_is_refused_for_good_and_alone() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    let mut huge = Batch::new(Origin { source: "web".into(), test: false }, 80);
+    for id in 0..80 {
+        let mut event = Event::new(Kind::Track, format!("huge-{id}"));
+        event.properties = Some(format!(r#"{{"text":"{}"}}"#, "x".repeat(1 << 20)).into());
+        huge.push_event(&event);
+    }
+    let (refused, taken) = tokio::join!(log.append(huge), log.append(batch("web", &["a"])));
+    assert!(matches!(refused, Err(AppendError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(taken.unwrap().offset, 0);
+}
