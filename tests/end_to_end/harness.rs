@@ -30,19 +30,27 @@ pub(crate) struct Server {
 pub(crate) struct Start {
     dir: PathBuf,
     env: Vec<(String, String)>,
+    keys: &'static [(&'static str, &'static str)],
     under: Vec<String>,
 }
 
 impl Start {
     /// A server whose data lie in `dir`, with small WAL segments and commits at short intervals.
     pub(crate) fn on(dir: &Path) -> Self {
-        let start = Self { dir: dir.to_owned(), env: Vec::new(), under: Vec::new() };
+        let keys = &[("FLOWSTATE_ADMIN_KEY", ADMIN_KEY), ("FLOWSTATE_WRITE_KEY", WRITE_KEY)];
+        let start = Self { dir: dir.to_owned(), env: Vec::new(), keys, under: Vec::new() };
         start.set("COMMIT_AGE_S", "0.2").set("WAL_BYTES_MAX", "128MiB")
     }
 
     /// Gives the setting `FLOWSTATE_<name>`.
     pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((format!("FLOWSTATE_{name}"), value.to_owned()));
+        self
+    }
+
+    /// Gives no keys, so that it makes its own.
+    pub(crate) fn without_keys(mut self) -> Self {
+        self.keys = &[];
         self
     }
 
@@ -70,8 +78,7 @@ impl Start {
         words.push(self.dir.as_os_str());
         let mut child = Command::new(words[0])
             .args(&words[1..])
-            .env("FLOWSTATE_ADMIN_KEY", ADMIN_KEY)
-            .env("FLOWSTATE_WRITE_KEY", WRITE_KEY)
+            .envs(self.keys.iter().copied())
             .envs(self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -85,8 +92,9 @@ impl Start {
             let said = Arc::clone(&said);
             move || {
                 for line in stderr.lines().map_while(Result::ok) {
-                    if let Some((_, url)) = line.split_once("listening on http://") {
-                        let _ = ready.send(url.trim().to_owned());
+                    if let Some((_, url)) = line.split_once("listening on http") {
+                        let _ = ready
+                            .send(url.trim_start_matches("s").trim_start_matches("://").trim().to_owned());
                     }
                     said.lock().unwrap().push(line);
                 }

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod damage;
@@ -14,6 +16,8 @@ mod damage;
 mod disks;
 #[cfg(test)]
 mod errors;
+#[cfg(test)]
+mod forwarding;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -24,5 +28,7 @@ mod load;
 mod readers;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod serving;
 #[cfg(test)]
 mod spec_events;

@@ -1,0 +1,80 @@
+//! The commands and the first start, as a user meets them.
+
+use crate::harness::{ADMIN_KEY, Start, flowstate};
+use crate::http::Request;
+use crate::load::event;
+use serde_json::json;
+
+#[test]
+fn the_demo_ends_well_and_can_be_repeated_in_the_same_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in ["first", "second"] {
+        let output = flowstate(dir.path(), &["demo", "--exit", "--events", "1000"]);
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(output.status.code(), Some(0), "{round}:\n{}", String::from_utf8_lossy(&said));
+    }
+}
+
+#[test]
+fn the_first_start_prints_the_keys_and_no_later_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).without_keys().run();
+    let said = server.said();
+    let line = said.lines().find(|line| line.contains("API key for the management API")).expect(&said);
+    let key = line.split_whitespace().last().unwrap().to_owned();
+    let ask = Request::get("/api/v1/sources").bearer(&key);
+    assert_eq!(server.send(&ask).status, 200, "the printed key is good");
+    assert!(server.stop().success());
+
+    let server = Start::on(dir.path()).without_keys().run();
+    assert_eq!(server.send(&ask).status, 200, "the key stays good");
+    let said = server.said();
+    assert!(!said.contains("API key") && !said.contains(&key), "{said}");
+}
+
+#[test]
+fn a_wrong_setting_is_named_and_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = Start::on(dir.path()).set("COMMIT_AGE_S", "soon").try_run();
+    let (status, said) = wrong.err().expect("a wrong setting is refused");
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.to_lowercase().contains("commit_age_s"), "{said}");
+    assert!(said.contains("soon"), "{said}");
+}
+
+#[test]
+fn sql_prints_the_same_with_and_without_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).run();
+    assert_eq!(server.batch(&[event("shown-1"), event("shown-2")]).status, 200);
+    let print = || {
+        ["csv", "json", "table"].map(|format| {
+            let query = "SELECT message_id, event FROM events ORDER BY message_id";
+            let output = flowstate(dir.path(), &["sql", query, "--format", format]);
+            assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        })
+    };
+    let with = print();
+    let csv: Vec<_> = with[0].lines().collect();
+    assert_eq!(csv, ["message_id,event", "shown-1,Order Completed", "shown-2,Order Completed"]);
+    assert!(with[1].contains("\"shown-2\"") && with[2].contains("shown-2"), "{with:?}");
+    assert!(server.stop().success());
+    assert_eq!(print(), with);
+}
+
+#[test]
+fn an_answer_that_was_cut_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).set("SQL_ROWS_MAX", "3").run();
+    let events: Vec<_> = (1..=5).map(|number| event(&format!("many-{number}"))).collect();
+    assert_eq!(server.batch(&events).status, 200);
+    for (query, cut) in [("SELECT * FROM events", true), ("SELECT * FROM events LIMIT 3", false)] {
+        let body = json!({ "sql": query, "format": "json" });
+        let reply = server.send(&Request::post("/api/v1/sql").bearer(ADMIN_KEY).json(&body));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let answer = reply.json();
+        assert_eq!(answer["rows"].as_array().map(Vec::len), Some(3), "{answer}");
+        assert_eq!(answer["truncated"], cut, "{answer}");
+    }
+}
