@@ -9,7 +9,7 @@ mod company;
 mod send;
 mod server;
 
-use crate::output::print;
+use crate::output::{print, shell_word, this_program};
 use anyhow::Context;
 use company::{Message, Origin};
 use pipeline::Clock;
@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use vendors::segment::FakeSegment;
 
-/// Everything that was stored must have been forwarded this soon after the last event was sent.
+/// Everything that was stored must have been forwarded this soon after the last event was sent, and
+/// a while more for each event.
 const FORWARDING_MAX: Duration = Duration::from_secs(60);
+const FORWARDING_MAX_PER_EVENT: Duration = Duration::from_millis(2);
 
 /// `flowstate demo`.
 #[derive(Debug, clap::Args)]
@@ -96,7 +98,8 @@ fn sent(tally: &Tally, took: Duration) -> String {
 
 /// Waits until the fake Segment has what was accepted, and says how long after the start that was.
 async fn forwarded(segment: &FakeSegment, tally: &Tally, begun: Instant) -> Option<Duration> {
-    let end = Instant::now() + FORWARDING_MAX;
+    let events = u32::try_from(tally.accepted).unwrap_or(u32::MAX);
+    let end = Instant::now() + FORWARDING_MAX + FORWARDING_MAX_PER_EVENT * events;
     while Instant::now() < end {
         if segment.received() as u64 >= tally.accepted {
             return Some(begun.elapsed());
@@ -107,14 +110,14 @@ async fn forwarded(segment: &FakeSegment, tally: &Tally, begun: Instant) -> Opti
 }
 
 fn next_steps(server: &Server) -> String {
-    let (url, data) = (&server.url, server.data.display());
-    let key = server.write_key(Origin::Backend);
+    let (url, data) = (&server.url, shell_word(&server.data.display().to_string()));
+    let (key, flowstate) = (server.write_key(Origin::Backend), this_program());
     let event = r#"{"event":"Order Completed","userId":"u00001","properties":{"total":42}}"#;
     format!(
-        "The server is still running. Try it from another terminal:\n\n  \
+        "The server is still running. Try it from another terminal in this directory:\n\n  \
          curl {url}/v1/track -u {key}: \\\n    -H 'content-type: application/json' \\\n    -d '{event}'\n\n  \
-         flowstate sql --data {data} \\\n    \"SELECT event, count(*) AS events FROM events GROUP BY event\"\n  \
-         flowstate sql --data {data} \\\n    \"SELECT code, message, body FROM rejected LIMIT 5\"\n\n\
+         {flowstate} sql --data {data} \\\n    \"SELECT event, count(*) AS events FROM events GROUP BY event\"\n  \
+         {flowstate} sql --data {data} \\\n    \"SELECT code, message, body FROM rejected LIMIT 5\"\n\n\
          Ctrl-C ends it.\n"
     )
 }

@@ -8,6 +8,9 @@ use std::fmt::Write;
 use std::time::Duration;
 use vendors::segment::FakeSegment;
 
+/// Rows asked for at once; fewer than any query may answer by default.
+const PAGE: usize = 20_000;
+
 /// The books of one run.
 pub(super) struct Accounts {
     /// What the answers said.
@@ -43,9 +46,7 @@ impl Accounts {
             let code = row["code"].as_str().unwrap_or("?").to_owned();
             logged.rejected.insert(code, number(Some(&row), "rejected"));
         }
-        let stored = server.rows("SELECT message_id FROM events").await?;
-        let mut stored: Vec<&str> = stored.iter().filter_map(|row| row["message_id"].as_str()).collect();
-        stored.sort_unstable();
+        let stored = stored_ids(server).await?;
         Ok(Self {
             answered,
             logged,
@@ -114,6 +115,27 @@ fn number(row: Option<&Value>, key: &str) -> u64 {
     value.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())).unwrap_or(0)
 }
 
+/// The message ids of all stored events, sorted, page by page: one answer has a limited number of rows.
+async fn stored_ids(server: &Server) -> anyhow::Result<Vec<String>> {
+    let mut ids: Vec<String> = Vec::new();
+    loop {
+        let page = server.rows(&page_sql(ids.last().map(String::as_str))).await?;
+        for row in &page {
+            let Some(id) = row["message_id"].as_str() else { bail!("an event has no message id: {row}") };
+            ids.push(id.to_owned());
+        }
+        if page.len() < PAGE {
+            return Ok(ids);
+        }
+    }
+}
+
+fn page_sql(after: Option<&str>) -> String {
+    let after =
+        after.map_or_else(String::new, |id| format!(" WHERE message_id > '{}'", id.replace('\'', "''")));
+    format!("SELECT message_id FROM events{after} ORDER BY message_id LIMIT {PAGE}")
+}
+
 /// A number with blanks between thousands.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -125,4 +147,15 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_begins_behind_the_last_id_whatever_it_holds() {
+        assert!(page_sql(None).starts_with("SELECT message_id FROM events ORDER BY"));
+        assert!(page_sql(Some("it's")).contains(" WHERE message_id > 'it''s' ORDER BY"));
+    }
 }

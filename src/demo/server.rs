@@ -31,6 +31,7 @@ pub(super) struct Server {
 #[derive(Deserialize)]
 struct Answer {
     rows: Vec<Value>,
+    truncated: bool,
 }
 
 /// The task it runs in.
@@ -72,9 +73,12 @@ impl Server {
         &self.write_keys[origin as usize]
     }
 
-    /// The rows of a query, each an object.
+    /// The rows of a query, each an object: all of them, or an error.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
         let answer: Answer = serde_json::from_str(&self.ask(sql).await?)?;
+        if answer.truncated {
+            bail!("the query `{sql}` has more rows than one answer may have");
+        }
         Ok(answer.rows)
     }
 
