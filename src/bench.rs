@@ -40,6 +40,9 @@ pub(crate) struct BenchArgs {
     /// Commits to make one after the other, for the time of a late one; 0 leaves that out
     #[arg(long, default_value_t = 3_000)]
     commits: u32,
+    /// MiB that the write-ahead log holds at the start after a crash
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    wal_mib: u64,
     /// A directory to measure in, on the disk in question; it is made and removed again
     #[arg(long, default_value = "./flowstate-bench")]
     data: PathBuf,

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 /// Events in each commit.
 const EVENTS: u32 = 100;
-/// The early commits that the last ones are compared with, and how many of each.
+/// The early commit that a late one is compared with; of each, the median of so many up to it.
 const EARLY: u32 = 100;
 const WINDOW: u32 = 20;
+/// A late commit takes less than so many times as long as an early one.
+const RATIO: f64 = 1.5;
 
 /// Makes many commits, one after the other, and notes how long early and late ones took.
 pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow::Result<()> {
@@ -38,6 +40,8 @@ pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyho
     });
     sheet.note(&format!("commit {EARLY}"), "ms", Bound::None, early);
     sheet.note(&format!("commit {}", args.commits), "ms", Bound::None, late);
+    let name = format!("commit {} to commit {EARLY}", args.commits);
+    sheet.note(&name, "", Bound::Below(RATIO), late / early);
     Ok(std::fs::remove_dir_all(&dir)?)
 }
 

@@ -5,6 +5,7 @@ use super::server::{Server, WRITE_KEY_BASE64, count};
 use super::sheet::{Bound, Sheet};
 use super::{BenchArgs, machine};
 use anyhow::bail;
+use pipeline::log::LogConfig;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,11 @@ const FILLER_CONNECTIONS: usize = 16;
 /// Connections of the loads with single events, and the share of the yardstick to be reached.
 const SINGLE: [(usize, f64); 2] = [(64, 0.25), (256, 0.35)];
 const MIB: f64 = 1_048_576.0;
+/// The WAL is filled for the crash in steps of so many requests for each connection, while commits are
+/// held back; no event takes less than a sixteenth of a KiB in it.
+const WAL_STEP: u32 = 5;
+const WAL_EVENTS_MAX_PER_MIB: u64 = 16 << 10;
+const HOLD_BACK: [&str; 4] = ["--commit-age-s", "3600", "--commit-bytes", "1GiB"];
 
 /// Measures everything once, in a directory of its own.
 pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow::Result<()> {
@@ -35,10 +41,10 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     yardstick.kill()?;
 
     loads.acknowledged = 0;
-    fill(&data, &log, args.dedup_ids, &mut loads)?;
+    let filler_memory = fill(&data, &log, args.dedup_ids, &mut loads)?;
     let (filled, filled_bytes) = (loads.acknowledged, at_rest(&data)?);
 
-    let server = loads.flowstate(&data, &log)?;
+    let server = loads.flowstate(&data, &log, &[])?;
     for ((connections, bound), yardstick) in SINGLE.into_iter().zip(yardstick_single) {
         let closed = loads.single(&server, connections, Pace::Closed, short)?;
         let half = Pace::Open(closed.requests_per_second() / 2.0);
@@ -51,18 +57,36 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
         sheet.note(&name("p50 at half the rate"), "ms", Bound::None, open.latency_ms(0.5));
         sheet.note(&name("p99 at half the rate"), "ms", Bound::Below(25.0), open.latency_ms(0.99));
     }
+    let compactions = server.compactions()?;
     let sustained = loads.batch(&server, long)?;
+    let compactions = server.compactions()? - compactions;
+    sheet.note("batches of 100: compactions meanwhile", "", Bound::AtLeast(1.0), compactions as f64);
     let (rate, most) = (sustained.events_per_second(), yardstick_batch.events_per_second());
     sheet.note("batches of 100: events/s, sustained", "", Bound::None, rate);
     sheet.note("batches of 100: yardstick", "", Bound::None, most);
     sheet.note("batches of 100: share of the yardstick", "", Bound::AtLeast(0.15), rate / most);
     sheet.note("batches of 100: p99", "ms", Bound::None, sustained.latency_ms(0.99));
-    sheet.note("peak memory", "MiB", Bound::Below(1024.0), server.peak_memory() as f64 / MIB);
-    server.kill()?;
-
-    let server = loads.flowstate(&data, &log)?;
-    sheet.note("start after kill -9, to the first 200", "s", Bound::None, server.started_in.as_secs_f64());
+    let mut peak_memory = filler_memory.max(server.peak_memory()?);
     server.stop()?;
+
+    let server = loads.flowstate(&data, &log, &HOLD_BACK)?;
+    let (wal, held_back) = (data.join("wal"), Template::batch(WRITE_KEY_BASE64, BATCH));
+    let before = loads.acknowledged;
+    while machine::disk_usage(&wal)? < args.wal_mib << 20 {
+        if loads.acknowledged - before > WAL_EVENTS_MAX_PER_MIB * args.wal_mib {
+            bail!("the WAL does not grow: commits could not be held back");
+        }
+        loads.run(&server, &held_back, BATCH_CONNECTIONS, Pace::Requests(WAL_STEP), Duration::ZERO)?;
+    }
+    peak_memory = peak_memory.max(server.peak_memory()?);
+    server.kill()?;
+    let wal_bytes = machine::disk_usage(&wal)? as f64 / MIB;
+    let server = loads.flowstate(&data, &log, &[])?;
+    sheet.note("WAL at the start after kill -9", "MiB", Bound::None, wal_bytes);
+    sheet.note("start after kill -9, to the first 200", "s", Bound::None, server.started_in.as_secs_f64());
+    peak_memory = peak_memory.max(server.peak_memory()?);
+    server.stop()?;
+    sheet.note("peak memory of any server", "MiB", Bound::Below(1024.0), peak_memory as f64 / MIB);
     let events = loads.acknowledged - filled;
     let bytes = at_rest(&data)?.saturating_sub(filled_bytes) as f64 / events as f64;
     sheet.note("bytes on disk for each event, of about 1 KB", "", Bound::None, bytes);
@@ -70,14 +94,17 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     Ok(std::fs::remove_dir_all(&data)?)
 }
 
-/// Lets Flowstate store this many events, so that the deduplication index knows their ids.
-fn fill(data: &Path, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<()> {
-    let server = loads.flowstate(data, log)?;
+/// Lets Flowstate store this many events, so that the deduplication index knows their ids; returns the
+/// most memory that took.
+fn fill(data: &Path, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<u64> {
+    let server = loads.flowstate(data, log, &[])?;
     let requests = ids.div_ceil((FILLER_BATCH * FILLER_CONNECTIONS) as u64);
     let template = Template::filler(WRITE_KEY_BASE64, FILLER_BATCH);
     let pace = Pace::Requests(u32::try_from(requests)?);
     loads.run(&server, &template, FILLER_CONNECTIONS, pace, Duration::ZERO)?;
-    server.stop()
+    let peak_memory = server.peak_memory()?;
+    server.stop()?;
+    Ok(peak_memory)
 }
 
 /// What was acknowledged is stored, once: otherwise the figures are worth nothing.
@@ -89,8 +116,23 @@ fn check_count(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn at_rest(data: &Path) -> std::io::Result<u64> {
-    machine::disk_usage(&data.join("tables"))
+/// The bytes of the tables' active files, once no server runs: files that were compacted away lie
+/// there for a while longer.
+fn at_rest(data: &Path) -> anyhow::Result<u64> {
+    let tables = std::path::absolute(data.join("tables"))?;
+    let config = LogConfig {
+        dir: data.to_owned(),
+        store: url::Url::from_directory_path(&tables).map_err(|()| anyhow::anyhow!("a path for tables"))?,
+        wal_bytes_max: 8 << 30,
+        segment_bytes: 64 << 20,
+        commit_age: Duration::from_secs(5),
+        commit_bytes: 64 << 20,
+        dedup_window: Duration::from_secs(7 * 24 * 3600),
+        dedup_memory_bytes_max: 128 << 20,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let snapshot = runtime.block_on(pipeline::log::read_only(&config))?;
+    Ok(snapshot.tables.iter().flat_map(|view| view.table.files.iter()).map(|file| file.bytes).sum())
 }
 
 /// Loads with message ids of their own, and how many events Flowstate has acknowledged.
@@ -100,10 +142,10 @@ struct Loads {
 }
 
 impl Loads {
-    fn flowstate(&mut self, data: &Path, log: &Path) -> anyhow::Result<Server> {
+    fn flowstate(&mut self, data: &Path, log: &Path, settings: &[&str]) -> anyhow::Result<Server> {
         self.run += 1;
         self.acknowledged += 1; // The first answer is to an event, too.
-        Server::flowstate(data, log, self.run)
+        Server::flowstate(data, log, self.run, settings)
     }
 
     fn single(

@@ -37,9 +37,10 @@ impl Server {
     }
 
     /// Starts Flowstate on a directory, as a user would. `run` keeps the id of its first event apart.
-    pub(crate) fn flowstate(data: &Path, log: &Path, run: u64) -> anyhow::Result<Self> {
+    pub(crate) fn flowstate(data: &Path, log: &Path, run: u64, settings: &[&str]) -> anyhow::Result<Self> {
         Self::start(log, run, |command, address| {
             command.args(["serve", "--listen", address, "--log-level", "warn", "--data"]).arg(data);
+            command.args(settings);
         })
     }
 
@@ -48,6 +49,7 @@ impl Server {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(std::env::current_exe()?);
         arguments(&mut command, &address.to_string());
+        isolate(&mut command);
         command
             .env("FLOWSTATE_WRITE_KEY", WRITE_KEY)
             .env("FLOWSTATE_ADMIN_KEY", ADMIN_KEY)
@@ -80,8 +82,20 @@ impl Server {
     }
 
     /// The most memory it has had resident, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        machine::peak_memory(self.child.id()).unwrap_or(0)
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id();
+        machine::peak_memory(pid)
+            .with_context(|| format!("`/proc/{pid}/status` does not tell the peak memory"))
+    }
+
+    /// The compactions it has made, of all tables, from its metrics.
+    pub(crate) fn compactions(&self) -> anyhow::Result<u64> {
+        let url = format!("http://{}/metrics", self.address);
+        let text = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let answer = pipeline::egress::client()?.get(url).send().await?;
+            anyhow::Ok(answer.error_for_status()?.text().await?)
+        })?;
+        Ok(sum(&text, "flowstate_log_compactions_total"))
     }
 
     /// Ends it as an operator would, and waits until it has committed everything.
@@ -109,9 +123,31 @@ impl Drop for Server {
     }
 }
 
+/// The sum of a counter over all its labels, in the text format of Prometheus; 0 before its first count.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let values = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
+    });
+    values.sum()
+}
+
+/// Takes away what the caller has set for servers of their own: variables, and the settings file of
+/// the working directory, in whose place an empty one is read.
+fn isolate(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FLOWSTATE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("FLOWSTATE_CONFIG", "/dev/null");
+}
+
 /// Asks the log of a stopped server for one number.
 pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
-    let output = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    isolate(&mut command);
+    let output = command
         .args(["sql", query, "--format", "csv", "--log-level", "warn", "--data"])
         .arg(data)
         .stderr(Stdio::inherit())
@@ -119,4 +155,15 @@ pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
     let text = String::from_utf8_lossy(&output.stdout);
     let number = text.lines().last().and_then(|line| line.trim().parse().ok());
     number.with_context(|| format!("`{query}` answered `{text}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn a_counter_is_summed_over_its_labels() {
+        let text = "# TYPE made_total counter\nmade_total{table=\"a\"} 2\nmade_total{table=\"b\"} 3\nmade_total_else 9\n";
+        assert_eq!((sum(text, "made_total"), sum(text, "unmade_total")), (5, 0));
+    }
 }
