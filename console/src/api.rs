@@ -1,6 +1,7 @@
 //! The routes of the management API.
 
 mod accounting;
+mod dead_letters;
 mod events;
 mod sources;
 mod sql;
@@ -40,6 +41,7 @@ fn endpoints() -> Vec<Endpoint> {
         post("/sql", |route| route.to(sql::run)),
         get("/events/{messageId}", |route| route.to(events::find)),
         get("/accounting", |route| route.to(accounting::list)),
+        get("/dead-letters", |route| route.to(dead_letters::list)),
     ]
 }
 

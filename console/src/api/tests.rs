@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
-use pipeline::control::{ApiKey, Control, Keys, Secret};
+use pipeline::control::{ApiKey, Control, DeadLetter, Keys, Secret};
+use pipeline::log::PartitionId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -332,6 +333,37 @@ async fn accounts_are_found_by_time_and_source() {
     );
     for (wrong, field) in [("from=yesterday", "from"), ("to=", "to"), ("until=2026-01-16", "until")] {
         let (status, body) = answer!(&app, get(&format!("/api/v1/accounting?{wrong}"))).await;
+        assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
+    }
+}
+
+#[actix_web::test]
+async fn dead_letters_are_listed_newest_first() {
+    let room = room().await;
+    let letter = |offset| DeadLetter {
+        destination: "segment".into(),
+        partition: PartitionId("aa".into()),
+        offset,
+        message_id: format!("m{offset}"),
+        status: 400,
+        reason: "no such event".into(),
+        at: 1_768_478_400_000_000,
+    };
+    let control = &room.console.control;
+    control.settle("segment", &PartitionId("aa".into()), 9, &[letter(3), letter(8)]).await.unwrap();
+    let app = app!(room);
+    let path = "/api/v1/dead-letters?destination=segment&limit=1";
+    let newest = json!({
+        "message_id": "m8", "partition": "aa", "offset": 8, "status": 400, "reason": "no such event",
+        "at": "2026-01-15T12:00:00.000000Z",
+    });
+    assert_eq!(answer!(&app, get(path)).await, (200, json!({"dead_letters": [newest]})));
+    let (_, all) = answer!(&app, get("/api/v1/dead-letters?destination=segment")).await;
+    assert_eq!(all["dead_letters"].as_array().unwrap().len(), 2);
+    for (wrong, field) in
+        [("limit=1", "destination"), ("destination=x&limit=0", "limit"), ("destination=x&to=1", "to")]
+    {
+        let (status, body) = answer!(&app, get(&format!("/api/v1/dead-letters?{wrong}"))).await;
         assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
     }
 }
