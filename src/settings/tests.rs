@@ -27,6 +27,22 @@ fn every_default_is_allowed_and_set() {
 }
 
 #[test]
+fn the_defaults_and_bounds_of_ingest_are_those_of_the_settings() {
+    let (settings, ingest) = (load("", &[], &[]).unwrap(), ingest::Config::default());
+    assert_eq!(settings.request_bytes_max, ingest.request_bytes_max as u64);
+    assert_eq!(settings.event_bytes_max, ingest.event_bytes_max as u64);
+    assert_eq!(settings.batch_events_max, ingest.batch_events_max as u64);
+    assert_eq!(settings.rejected_bytes_per_hour, ingest.rejected_bytes_per_hour);
+    assert_eq!(settings.body_timeout, ingest.body_timeout);
+    for (batch, timeout) in [(1, 0.1), (100_000, 3600.0)] {
+        let file = format!("batch_events_max = {batch}\nbody_timeout_s = {timeout}");
+        let settings = load(&file, &[], &[]).unwrap();
+        let (batch_events_max, body_timeout) = (settings.batch_events_max as usize, settings.body_timeout);
+        ingest::Config { batch_events_max, body_timeout, ..ingest.clone() }.check().unwrap();
+    }
+}
+
+#[test]
 fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     let file = "commit_age_s = 0.7\nsql_timeout_s = 8\nlog_level = 'debug'";
     let environment = [("FLOWSTATE_COMMIT_AGE_S", "9"), ("FLOWSTATE_SQL_TIMEOUT_S", "10")];
