@@ -1,6 +1,7 @@
 //! The console's reads, answered by the room of queries.
 
 use crate::settings::Settings;
+use anyhow::Context;
 use console::{
     Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
@@ -11,21 +12,41 @@ use pipeline::event::format_timestamp;
 use pipeline::log::Snapshot;
 use queries::{Answer, Engine, EngineConfig, EventReport, SourceReport, SqlError};
 use serde::Deserialize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Text in a table for people is cut at this many characters.
 const WIDTH_MAX: usize = 60;
 
-/// An engine with the limits of the settings.
+/// Where a server's queries spill to: on the disk of the data, as the system's may be small.
+pub(crate) fn spill_dir(data: &Path) -> PathBuf {
+    data.join("tmp")
+}
+
+/// Makes the directory for spilling, without what an earlier process left in it.
+pub(crate) fn clear_spill(data: &Path) -> anyhow::Result<()> {
+    let dir = spill_dir(data);
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("`{}` cannot be cleared", dir.display()))
+        }
+        _ => crate::serve::make_data_directory(&dir),
+    }
+}
+
+/// An engine with the limits of the settings; without a `spill_dir`, it spills where the system keeps
+/// temporary files.
 pub(crate) fn engine(
     snapshots: impl Fn() -> Snapshot + Send + Sync + 'static,
     settings: &Settings,
+    spill_dir: Option<PathBuf>,
 ) -> anyhow::Result<Arc<Engine>> {
     let config = EngineConfig {
         memory_bytes_max: usize::try_from(settings.sql_memory_bytes_max)?,
         timeout: Duration::from_secs(settings.sql_timeout_s),
         rows_max: usize::try_from(settings.sql_rows_max)?,
+        spill_dir,
         ..EngineConfig::default()
     };
     Ok(Arc::new(Engine::new(Arc::new(snapshots), config)?))

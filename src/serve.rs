@@ -50,15 +50,21 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     make_data_directory(&settings.data)?;
 
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
+    // The log holds the directory now, so what lies there was left by a crash.
+    reads::clear_spill(&settings.data)?;
     let sqlite = Arc::new(Sqlite::open(&settings.control_path()).await?);
     let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
-    first_start::ensure_keys(&*control, &settings, &clock).await?.show(&listening.url);
+    first_start::ensure_keys(&*control, &settings, &clock).await?.show(&listening.url, &settings.data);
     let keys = Keys::load(Arc::clone(&control)).await?;
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
     let process_key = Secret::api_key()?;
     let read_from = Arc::clone(&log);
-    let reads = Arc::new(EngineReads(reads::engine(move || read_from.snapshot(), &settings)?));
+    let reads = Arc::new(EngineReads(reads::engine(
+        move || read_from.snapshot(),
+        &settings,
+        Some(reads::spill_dir(&settings.data)),
+    )?));
     let rooms = http::Rooms {
         ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
         console: Data::new(Console::new(
@@ -69,6 +75,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
             Some(process_key.hash()),
         )),
         log: Data::from(Arc::clone(&log)),
+        wal_bytes_max: settings.wal_bytes_max - segment_bytes(&settings),
         metrics: Data::new(http::metrics_recorder()?),
     };
     let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
@@ -100,14 +107,19 @@ pub(crate) fn make_data_directory(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("the data directory `{}` cannot be made", path.display()))
 }
 
+/// Bytes of one segment of the write-ahead log.
+fn segment_bytes(settings: &Settings) -> u64 {
+    const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+    (settings.wal_bytes_max / 8).min(SEGMENT_BYTES_MAX)
+}
+
 /// How the settings want the log.
 pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
-    const SEGMENT_BYTES_MAX: u64 = 64 << 20;
     Ok(LogConfig {
         dir: settings.data.clone(),
         store: settings.store_url()?,
         wal_bytes_max: settings.wal_bytes_max,
-        segment_bytes: (settings.wal_bytes_max / 8).min(SEGMENT_BYTES_MAX),
+        segment_bytes: segment_bytes(settings),
         commit_age: settings.commit_age,
         commit_bytes: settings.commit_bytes,
         dedup_window: std::time::Duration::from_secs(settings.dedup_window_h * 3600),

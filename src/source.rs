@@ -4,6 +4,7 @@ use crate::cli::{Kind, SourceArgs, SourceCommand};
 use crate::output::print;
 use crate::serve::Announcement;
 use crate::settings::Settings;
+use anyhow::bail;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Secret, Source, SourceKind};
@@ -15,13 +16,13 @@ const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: SourceArgs) -> anyhow::Result<()> {
     let (flags, change) = match args.command {
-        SourceCommand::List { flags } => return list(&open(&flags.settings()?).await?).await,
+        SourceCommand::List { flags } => return list(&open(&flags.settings()?, false).await?).await,
         SourceCommand::Add { name, kind, test, flags } => (flags, Change::Add { name, kind, test }),
         SourceCommand::Disable { name, flags } => (flags, Change::Enabled { name, enabled: false }),
         SourceCommand::Enable { name, flags } => (flags, Change::Enabled { name, enabled: true }),
     };
     let settings = flags.settings()?;
-    let control = open(&settings).await?;
+    let control = open(&settings, matches!(change, Change::Add { .. })).await?;
     match change {
         Change::Add { name, kind, test } => add(&control, &settings, name, kind, test).await?,
         Change::Enabled { name, enabled } => set_enabled(&control, &settings, &name, enabled).await?,
@@ -48,10 +49,21 @@ pub(crate) fn new_source(name: String, kind: SourceKind, test: bool, key: &Secre
     }
 }
 
-async fn open(settings: &Settings) -> anyhow::Result<Sqlite> {
+/// Opens the control store; only when `make` is set may it be a new one.
+async fn open(settings: &Settings, make: bool) -> anyhow::Result<Sqlite> {
     crate::telemetry::start(settings);
-    crate::serve::make_data_directory(&settings.data)?;
-    Ok(Sqlite::open(&settings.control_path()).await?)
+    let path = settings.control_path();
+    if make {
+        crate::serve::make_data_directory(&settings.data)?;
+    } else if !path.exists() {
+        bail!(
+            "there is no Flowstate in `{}`, as `{}` does not exist: name another data directory with --data or \
+             FLOWSTATE_DATA",
+            settings.data.display(),
+            path.display()
+        );
+    }
+    Ok(Sqlite::open(&path).await?)
 }
 
 async fn add(
@@ -111,4 +123,21 @@ async fn list(control: &dyn Control) -> anyhow::Result<()> {
     }
     print(lines)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn looking_for_sources_makes_no_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("elsewhere");
+        let settings = Settings::load(None, [], &[("data", data.display().to_string())]).unwrap();
+        let refused = open(&settings, false).await.err().unwrap().to_string();
+        assert!(refused.contains("elsewhere") && refused.contains("--data"), "{refused}");
+        assert!(!data.exists());
+        open(&settings, true).await.unwrap().close().await;
+        open(&settings, false).await.unwrap().close().await;
+    }
 }

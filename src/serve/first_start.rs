@@ -1,10 +1,12 @@
 //! The keys of the first start: given by the settings, or made and shown once.
 
+use crate::output::{shell_word, this_program};
 use crate::settings::Settings;
 use crate::source::new_source;
 use anyhow::{Context, bail};
 use pipeline::Clock;
 use pipeline::control::{ApiKey, Control, Secret, SourceKind};
+use std::path::Path;
 
 const SOURCE: &str = "default";
 const API_KEY: &str = "admin";
@@ -62,7 +64,7 @@ pub(super) async fn ensure_keys(
 
 impl Made {
     /// Shows what was made, on standard error, with a line to try.
-    pub(super) fn show(&self, url: &str) {
+    pub(super) fn show(&self, url: &str, data: &Path) {
         let rule = "─".repeat(78);
         if self.write_key.is_some() || self.api_key.is_some() {
             eprintln!("{rule}\nThis is the first start. Keep these keys; they are shown only now.\n");
@@ -78,8 +80,10 @@ impl Made {
             eprintln!(
                 "\nSend an event, then look at it:\n\n  curl {url}/v1/track -u {}: \\\n    \
                  -H 'content-type: application/json' -d '{event}'\n  \
-                 flowstate sql \"SELECT event, user_id, received_at FROM events\"",
-                key.reveal()
+                 {} sql --data {} \"SELECT event, user_id, received_at FROM events\"",
+                key.reveal(),
+                this_program(),
+                shell_word(&data.display().to_string()),
             );
         }
         if self.write_key.is_some() || self.api_key.is_some() {

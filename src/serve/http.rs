@@ -32,6 +32,7 @@ pub(super) struct Rooms {
     pub(super) ingest: Data<Ingest>,
     pub(super) console: Data<Console>,
     pub(super) log: Data<Log>,
+    pub(super) wal_bytes_max: u64,
     pub(super) metrics: Data<PrometheusHandle>,
 }
 
@@ -75,7 +76,7 @@ pub(super) fn serve(listening: Listening, rooms: Rooms) -> anyhow::Result<Server
         let rooms = move |config: &mut ServiceConfig| {
             ingest::configure(config, rooms.ingest);
             console::configure(config, rooms.console);
-            machines::configure(config, rooms.log, rooms.metrics);
+            machines::configure(config, rooms.log, rooms.wal_bytes_max, rooms.metrics);
         };
         App::new().configure(rooms).default_service(route().to(ingest::unknown_path))
     })
