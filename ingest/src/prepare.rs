@@ -118,7 +118,9 @@ fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, 
             let max = tools.config.batch_events_max;
             let message =
                 format!("the batch has {received} events; allowed are {max}, this one is behind them");
-            intake.reject(None, json, Broken::item("batch_too_long", message));
+            let id = Item::parse(json).and_then(|item| MessageId::read(item.message_id, String::new).ok());
+            let given = id.filter(|id| !id.is_made()).map(|id| id.id);
+            intake.reject(given, json, Broken::item("batch_too_long", message));
         }
     }
     Ok(intake.prepared)
