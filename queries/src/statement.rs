@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use std::ops::ControlFlow;
 
 /// The longest statement, in bytes.
-pub(crate) const SQL_BYTES_MAX: usize = 64 << 10;
+pub(crate) const SQL_BYTES_MAX: usize = 256 << 10;
 
 /// The dialect of all statements. In it `->>` binds closer than `=`, as one expects.
 pub(crate) const DIALECT: Dialect = Dialect::PostgreSQL;
