@@ -18,6 +18,7 @@ pub enum RecordKind {
 }
 
 /// One decoded record, borrowing its text.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and none is kept for long")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// An accepted event.
