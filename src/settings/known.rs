@@ -141,7 +141,7 @@ pub(crate) const KNOWN: &[Setting] = &[
     setting(
         "commit_bytes",
         Scope::Server,
-        "64MiB",
+        "32MiB",
         "Bytes of new events after which they are committed at once",
         "1KiB to 1GiB",
         |s, text| put(&mut s.commit_bytes, bytes(text, KIB..=GIB)),
