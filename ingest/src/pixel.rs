@@ -17,14 +17,15 @@ const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\
 /// A dotted name with more parts is taken as it is.
 const PARTS_MAX: usize = 16;
 
-/// Answers with the picture whatever happens; what is wrong with the event stands with the rejected
-/// ones.
+/// Answers with the picture whatever happens. An event that breaks a rule stands with the rejected
+/// ones; a request without a key that is known, or without an event that can be read, is counted.
 pub(crate) async fn take(
     path: &'static str,
     request: HttpRequest,
     ingest: web::Data<Ingest>,
 ) -> HttpResponse {
     if let Err(fault) = keep(&request, &ingest).await {
+        metrics::counter!("flowstate_ingest_empty_pixels_total", "code" => fault.code).increment(1);
         tracing::debug!(code = fault.code, "a pixel brought no event");
     }
     let mut response = HttpResponse::Ok();

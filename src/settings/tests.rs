@@ -17,7 +17,7 @@ fn load(
 fn every_default_is_allowed_and_set() {
     let settings = load("", &[], &[]).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(settings.commit_bytes, 64 << 20);
+    assert_eq!(settings.commit_bytes, 32 << 20);
     assert_eq!(settings.wal_bytes_max, 8 << 30);
     assert_eq!(settings.control_path(), Path::new("./flowstate-data/control.db"));
     assert!(settings.store_url().unwrap().as_str().ends_with("/flowstate-data/tables/"));

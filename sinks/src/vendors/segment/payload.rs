@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use pipeline::Micros;
-use pipeline::event::Event;
+use pipeline::event::{Event, Kind};
 use pipeline::log::Stored;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ const DROPPED: [&str; 3] = ["writeKey", "receivedAt", "sentAt"];
 /// The time by the client's clock goes along as `originalTimestamp`.
 pub(super) fn payload(stored: &Stored<Event<'_>>) -> Vec<u8> {
     let event = &stored.record;
+    // Segment wants the older id of an alias; analytics.js means its anonymous one when it has none.
+    let older = if event.kind == Kind::Alias { event.anonymous_id.as_ref() } else { None };
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(event.kind.as_str().as_bytes());
@@ -26,7 +28,7 @@ pub(super) fn payload(stored: &Stored<Event<'_>>) -> Vec<u8> {
         ("anonymousId", event.anonymous_id.as_ref()),
         ("userId", event.user_id.as_ref()),
         ("groupId", event.group_id.as_ref()),
-        ("previousId", event.previous_id.as_ref()),
+        ("previousId", event.previous_id.as_ref().or(older)),
         ("event", event.event.as_ref()),
         ("name", event.name.as_ref()),
         ("category", event.category.as_ref()),
