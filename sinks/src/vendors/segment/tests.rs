@@ -175,6 +175,9 @@ proptest! {
                 *field = Some(text.into());
             }
         }
+        if let (Kind::Alias, None, Some(older)) = (event.kind, &event.previous_id, &event.anonymous_id) {
+            expected.insert("previousId".into(), older.to_string().into());
+        }
         let fields = [
             ("properties", &mut event.properties),
             ("traits", &mut event.traits),
