@@ -2,10 +2,61 @@
 //!
 //! It follows no redirects, reads no proxy from the environment, and bounds time and size.
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use std::time::Duration;
+use url::Url;
 
 /// The longest time to a vendor's whole answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where requests leave: the guarded client, or what stands for it in a simulation.
+#[async_trait]
+pub trait Http: Send + Sync {
+    /// Sends one request and reads the answer, its body up to [`ANSWER_BYTES_MAX`].
+    async fn send(&self, request: Request) -> Result<Answer, HttpError>;
+}
+
+/// How much of an answer's body is read.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// A request to a vendor. Headers that hold a secret are marked as sensitive.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where it goes, by the host name of the vendor's facts.
+    pub url: Url,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as it is sent.
+    pub body: Bytes,
+    /// How long the whole exchange may take, at most [`TIMEOUT`].
+    pub timeout: Duration,
+}
+
+/// A vendor's answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, cut at [`ANSWER_BYTES_MAX`].
+    pub body: Bytes,
+}
+
+/// Why no answer came. `detail` holds no address with a query and no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct HttpError {
+    /// One of `timeout`, the `network_…` classes, and `blocked_egress`.
+    pub class: crate::delivery::Class,
+    /// What went wrong, in one line.
+    pub detail: String,
+}
 
 /// Makes the client.
 ///

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod delivery;
 pub mod egress;
 pub mod event;
 pub mod failpoint;

@@ -4,6 +4,7 @@
 //! but itself. Left out here: where events come from (the log) and where cursors are kept (the
 //! control store); both belong to `pipeline`.
 
+pub mod engine;
 mod feed;
 mod http;
 mod integrations;
