@@ -4,6 +4,8 @@
 //! It knows no HTTP route and no vendor's name, and depends on none of the other rooms.
 
 pub mod clock;
+pub mod condition;
+pub mod connection;
 pub mod control;
 pub mod delivery;
 pub mod egress;
