@@ -1,11 +1,25 @@
 //! The one HTTP client for everything that leaves.
 //!
-//! It follows no redirects, reads no proxy from the environment, and bounds time and size.
+//! [`Egress`] follows no redirects, reads no proxy from the environment, bounds time and size, and
+//! connects only where its [`Policy`] allows. Everything else speaks to the trait [`Http`].
+
+mod address;
+mod client;
+mod failure;
+mod guard;
+mod hosts;
+mod policy;
+
+pub use client::{Egress, NoClient};
+pub use guard::Resolver;
+pub use hosts::{HostMap, HostMapError};
+pub use policy::{Policy, Refused};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
+use std::fmt;
 use std::time::Duration;
 use url::Url;
 
@@ -23,7 +37,9 @@ pub trait Http: Send + Sync {
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A request to a vendor. Headers that hold a secret are marked as sensitive.
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` shows neither path, header values nor body, which may all hold secrets.
+#[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -38,7 +54,9 @@ pub struct Request {
 }
 
 /// A vendor's answer, whatever its status.
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` shows neither header values nor body: a vendor may answer with a token.
+#[derive(Clone)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -46,6 +64,25 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, cut at [`ANSWER_BYTES_MAX`].
     pub body: Bytes,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("origin", &self.url.origin().ascii_serialization())
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why no answer came. `detail` holds no address with a query and no secret.

@@ -44,6 +44,11 @@ impl Secret {
         (long_enough && key.bytes().all(allowed)).then(|| Self(key.to_owned()))
     }
 
+    /// A credential for a vendor, of whatever form: the vendor's facts say what it has to be.
+    pub fn credential(text: String) -> Self {
+        Self(text)
+    }
+
     /// The whole key. Show it once, and keep it nowhere.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -77,7 +82,9 @@ impl Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}…", self.prefix())
+        // Of a short credential, nothing can be spared.
+        let shown = if self.0.len() < Self::LENGTH_MIN { String::new() } else { self.prefix() };
+        write!(f, "{shown}…")
     }
 }
 
@@ -104,6 +111,7 @@ mod tests {
         assert_eq!(key.prefix().len(), "fs_write_".len() + 4);
         assert!(key.reveal().starts_with(&key.prefix()));
         assert_eq!(format!("{key:?}"), format!("{}…", key.prefix()));
+        assert_eq!(format!("{:?}", Secret::credential("hunter2".into())), "…");
         assert_eq!(Secret::given("0123456789abcdef_x").unwrap().prefix(), "012345");
     }
 
