@@ -1,5 +1,9 @@
 //! Which events a destination gets, and in what shape.
 
+mod check;
+
+pub(crate) use check::check_condition;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -4,6 +4,8 @@
 //! write lock at their start (`BEGIN IMMEDIATE`), so that none fails half-way because another came
 //! between; reads have connections of their own and never wait for writes.
 
+mod connections;
+mod lanes;
 mod rows;
 mod schema;
 
@@ -41,7 +43,9 @@ impl Sqlite {
             .filename(path)
             .busy_timeout(BUSY)
             .foreign_keys(true)
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // What is deleted is overwritten, so that an erased credential is gone from the file.
+            .pragma("secure_delete", "ON");
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
