@@ -4,6 +4,13 @@
 //! fsynced journal first, which is the truth about cursors and retries, and from there to the
 //! `deliveries` table, which people query.
 
+pub mod codec;
+pub mod journal;
+pub mod lane_store;
+pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+
 use crate::Micros;
 use crate::log::{Offset, PartitionId};
 use std::sync::Arc;

@@ -12,5 +12,8 @@ pub mod egress;
 pub mod event;
 pub mod failpoint;
 pub mod log;
+pub mod redact;
+pub mod seal;
+pub mod vendor;
 
 pub use clock::{Clock, Micros};

@@ -8,7 +8,7 @@ pub mod dedup;
 mod file_reader;
 mod frame;
 mod fresh;
-mod maintenance;
+pub(crate) mod maintenance;
 mod published;
 mod reader;
 mod recovery;
@@ -23,6 +23,7 @@ pub mod wal;
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
 pub use recovery::read_only;
+pub use rows::event_rows;
 
 use crate::{Clock, Micros};
 use appender::Appender;
@@ -38,6 +39,10 @@ use table::{TableKind, TableSnapshot};
 use tail::{Group, Tail};
 use tokio::sync::{mpsc, oneshot};
 use wal::WalReader;
+
+/// The name of the source of events that the server itself records, such as `connection.held`. No app
+/// can have it, and no destination gets them.
+pub const INTERNAL_SOURCE: &str = "flowstate";
 
 /// A record's position in its partition: dense at append, never reused.
 pub type Offset = u64;
@@ -149,6 +154,10 @@ pub struct TableView {
 }
 
 impl TableView {
+    pub(crate) fn new(table: Arc<TableSnapshot>, fresh: Arc<dyn Fresh>) -> Self {
+        Self { table, fresh }
+    }
+
     /// The rows that wait for their commit.
     pub fn fresh(&self) -> &Arc<dyn Fresh> {
         &self.fresh
@@ -359,7 +368,7 @@ fn groups_of_wal(wal: &WalReader, from: Offset, bytes: u64) -> Result<Option<Vec
 }
 
 /// Runs work that blocks away from the async threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
     tokio::task::spawn_blocking(work)

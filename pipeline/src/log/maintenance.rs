@@ -13,14 +13,14 @@ const TICK: Duration = Duration::from_secs(5);
 /// How often files and log entries that nobody needs are looked for.
 const CLEAN: Duration = Duration::from_secs(15 * 60);
 
-pub(super) struct Maintenance {
-    pub(super) tables: Vec<Arc<Table>>,
-    pub(super) stopped: watch::Receiver<bool>,
+pub(crate) struct Maintenance {
+    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 impl Maintenance {
     /// Runs until it is stopped, between two pieces of work. A failure is told and tried again.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut clean_at = Instant::now() + CLEAN;
         loop {
             tokio::select! {

@@ -7,9 +7,9 @@ mod context;
 
 use super::frame::Frame;
 use super::table::TableKind;
-use super::{Offset, PartitionId};
+use super::{Offset, PartitionId, Stored};
 use crate::clock::DAY;
-use crate::event::{CodecError, Record};
+use crate::event::{CodecError, Event, Record};
 use arrow::array::{ArrayRef, Date32Array};
 use arrow::record_batch::RecordBatch;
 use columns::{Columns, EventColumns, PositionColumns, ReceiptColumns, RejectedColumns};
@@ -104,6 +104,24 @@ impl Rows {
     pub(crate) fn finish(self) -> Batches {
         Batches([self.events.finish(), self.rejected.finish(), self.receipts.finish()])
     }
+}
+
+/// Events as rows of the `events` table, in their order: what conditions are evaluated on.
+pub fn event_rows(events: &[Stored<Event<'_>>]) -> Vec<RecordBatch> {
+    let mut table = Table::new(TableKind::Events);
+    for event in events {
+        let row = Row {
+            partition: &event.partition.0,
+            offset: event.offset,
+            received_at: event.received_at,
+            source: &event.source,
+            test: event.test,
+        };
+        table.add(&row, EventColumns::bytes(&event.record), |columns: &mut EventColumns| {
+            columns.push(&event.record, event.received_at);
+        });
+    }
+    table.finish()
 }
 
 /// Where a record stands, as its columns say it.

@@ -20,7 +20,7 @@ pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
 
 pub use open::WalCover;
-pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element};
+pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};
 
 use super::store::Store;
 use super::{Offset, PartitionId};
@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-/// The tables of the log.
+/// The tables in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TableKind {
     /// Accepted events.
@@ -42,19 +42,31 @@ pub enum TableKind {
     Rejected,
     /// One row for each request: how many items it brought and which were duplicates.
     Receipts,
+    /// What became of events at destinations. It is not filled from the WAL but from the delivery
+    /// journal, whose sequence numbers stand in for offsets.
+    Deliveries,
 }
 
 impl TableKind {
-    /// All tables, in the order in which they are committed; receipts last, because every frame
-    /// has one: what the receipts' table has committed, all tables have.
+    /// The log's own tables, in the order in which they are committed; receipts last, because every
+    /// frame has one: what the receipts' table has committed, all tables have.
     pub const ALL: [Self; 3] = [Self::Events, Self::Rejected, Self::Receipts];
 
-    /// The name in SQL and in the store.
+    /// The name in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::Rejected => "rejected",
             Self::Receipts => "receipts",
+            Self::Deliveries => "deliveries",
+        }
+    }
+
+    /// The name in SQL. There `deliveries` is a view with a row for each event.
+    pub fn sql_name(self) -> &'static str {
+        match self {
+            Self::Deliveries => "delivery_records",
+            other => other.name(),
         }
     }
 }
@@ -68,11 +80,11 @@ pub struct DataFile {
     pub bytes: u64,
     /// Its rows.
     pub rows: u64,
-    /// The value of the partition column `received_date`, as days since 1970-01-01.
+    /// The value of the partition column, `received_date` or `date`, as days since 1970-01-01.
     pub received_date: i32,
     /// The partition its rows came through.
     pub partition: PartitionId,
-    /// The first and the last offset in it.
+    /// The first and the last offset in it; of deliveries, the sequence numbers.
     pub offsets: (Offset, Offset),
     /// The `stats` of its Delta action, as JSON text: `minValues`, `maxValues`, `nullCount`.
     pub stats: Arc<str>,

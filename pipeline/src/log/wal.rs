@@ -7,8 +7,7 @@
 //! The directory holds `lock`, `partition` (format version and partition id), segments
 //! `0000000000000001.wal` and on, recycled files `*.spare`, and unfinished ones `*.new`.
 
-#[cfg(test)]
-mod crash_fs;
+pub mod crash_fs;
 pub mod fs;
 mod inspect;
 mod layout;

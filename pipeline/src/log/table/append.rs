@@ -3,7 +3,6 @@
 use super::commit::Proposal;
 use super::encode::{self, Effort, Encoded, Encoder};
 use super::replay::{State, app_id};
-use super::schema::RECEIVED_DATE;
 use super::{DataFile, Location, Table, TableKind};
 use crate::Micros;
 use crate::failpoint;
@@ -38,7 +37,7 @@ impl Table {
     /// commit with one file for each day. Durable and visible to snapshots when it returns.
     ///
     /// Rows at or below the cursor are left out: they are in the table. Each batch has the table's
-    /// schema and rows of one `received_date`. `last_offset` is that of the last frame's last
+    /// schema and rows of one date. `last_offset` is that of the last frame's last
     /// record, which may belong to another table. Without rows to commit nothing happens, and the
     /// cursor stays where it is.
     ///
@@ -54,7 +53,7 @@ impl Table {
         let mut state = self.state.lock().await;
         for _ in 0..ATTEMPTS_MAX {
             let committed = state.committed.get(partition).copied();
-            let batches = after(&batches, committed);
+            let batches = after(self.kind(), &batches, committed);
             if batches.is_empty() {
                 return Ok(TableAppend::Already);
             }
@@ -100,7 +99,7 @@ impl Table {
         Ok(Proposal {
             operation: DeltaOperation::Write {
                 mode: SaveMode::Append,
-                partition_by: Some(vec![RECEIVED_DATE.to_owned()]),
+                partition_by: Some(vec![self.kind().date_column().to_owned()]),
                 predicate: None,
             },
             actions,
@@ -110,11 +109,11 @@ impl Table {
 }
 
 /// The rows behind an offset. Batches are in offset order, and so are the rows in each.
-fn after(batches: &[RecordBatch], committed: Option<Offset>) -> Vec<RecordBatch> {
+fn after(kind: TableKind, batches: &[RecordBatch], committed: Option<Offset>) -> Vec<RecordBatch> {
     let rows = batches.iter().filter_map(|batch| {
-        let offsets = encode::offsets(batch)?;
+        let offsets = encode::offsets(kind, batch)?;
         let skip = match committed {
-            Some(committed) if offsets.0 <= committed => encode::rows_up_to(batch, committed),
+            Some(committed) if offsets.0 <= committed => encode::rows_up_to(kind, batch, committed),
             _ => 0,
         };
         (skip < batch.num_rows()).then(|| batch.slice(skip, batch.num_rows() - skip))
@@ -127,7 +126,7 @@ fn by_date(kind: TableKind, batches: Vec<RecordBatch>) -> Result<Vec<(i32, Vec<R
     let mut days: Vec<(i32, Vec<RecordBatch>)> = Vec::new();
     for batch in batches {
         let dates = batch
-            .column_by_name(RECEIVED_DATE)
+            .column_by_name(kind.date_column())
             .and_then(|column| column.as_primitive_opt::<Date32Type>())
             .map(|dates| dates.values());
         let Some((&first, &last)) = dates.and_then(|dates| dates.first().zip(dates.last())) else {
@@ -175,14 +174,15 @@ impl Location {
         let date =
             date_text(date).ok_or_else(|| LogError::store("a day is out of range", format!("{date}")))?;
         let name = file_name(partition, encoded.offsets, crc32c::crc32c(&encoded.bytes));
-        let path = format!("{RECEIVED_DATE}={date}/{name}");
+        let column = self.kind.date_column();
+        let path = format!("{column}={date}/{name}");
         let size = encoded.bytes.len() as i64;
         self.objects.put(&Path::from(path.as_str()), encoded.bytes.into()).await.map_err(|error| {
             LogError::store(format!("file `{}/{path}` cannot be written", self.kind.name()), error)
         })?;
         Ok(Add {
             path,
-            partition_values: HashMap::from([(RECEIVED_DATE.to_owned(), Some(date))]),
+            partition_values: HashMap::from([(column.to_owned(), Some(date))]),
             size,
             modification_time: now / 1_000,
             data_change,

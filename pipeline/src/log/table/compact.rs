@@ -8,8 +8,7 @@ use super::append::blocking;
 use super::commit::Proposal;
 use super::encode::{Effort, Encoded, Encoder};
 use super::replay::{self, State};
-use super::schema::RECEIVED_DATE;
-use super::{DataFile, Location, Table, append};
+use super::{DataFile, Location, Table, TableKind, append};
 use crate::Micros;
 use crate::clock::{DAY, HOUR};
 use crate::log::LogError;
@@ -78,7 +77,8 @@ impl Table {
         let add = self.location.put(partition, date, output, false, now).await?;
         let path = Path::from(add.path.as_str());
 
-        let mut actions: Vec<Action> = inputs.iter().map(|file| Action::Remove(remove(file, now))).collect();
+        let mut actions: Vec<Action> =
+            inputs.iter().map(|file| Action::Remove(remove(self.kind(), file, now))).collect();
         actions.push(Action::Add(add));
         let proposal = Proposal {
             operation: DeltaOperation::Optimize {
@@ -154,14 +154,14 @@ fn are_active(state: &State, inputs: &[DataFile]) -> bool {
     active.take(inputs.len()).eq(inputs.iter().map(|file| &file.path))
 }
 
-fn remove(file: &DataFile, now: Micros) -> Remove {
+fn remove(kind: TableKind, file: &DataFile, now: Micros) -> Remove {
     Remove {
         path: file.path.clone(),
         data_change: false,
         deletion_timestamp: Some(now / 1_000),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::from([(
-            RECEIVED_DATE.to_owned(),
+            kind.date_column().to_owned(),
             append::date_text(file.received_date),
         )])),
         size: i64::try_from(file.bytes).ok(),

@@ -14,6 +14,22 @@ use parquet::schema::types::ColumnPath;
 /// Rows in one row group.
 pub(super) const GROUP_ROWS_MAX: usize = 128 * 1024;
 
+/// Columns of numbers that differ little from row to row.
+const NUMBERS: [&str; 12] = [
+    "log_offset",
+    "received_at",
+    "timestamp",
+    "original_timestamp",
+    "sent_at",
+    "journal_sequence",
+    "at",
+    "first_offset",
+    "last_offset",
+    "next_at",
+    "latency_us",
+    "request",
+];
+
 /// How hard to compress: 1 for files that will be compacted, 3 for compacted ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effort {
@@ -49,18 +65,18 @@ impl Encoder {
         Ok(Self { kind, writer, offsets: None, rows: 0 })
     }
 
-    /// Adds rows; a trailing `received_date` is left out, as it is in the file's path.
+    /// Adds rows; a trailing date is left out, as it is in the file's path.
     ///
     /// # Errors
     /// When the rows do not follow the ones before, which is a defect of ours.
     pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
-        let Some((first, last)) = offsets(batch) else { return Ok(()) };
+        let Some((first, last)) = offsets(self.kind, batch) else { return Ok(()) };
         if let Some((_, before)) = self.offsets.filter(|(_, before)| *before >= first) {
             let what = format!("rows of `{}` are out of order", self.kind.name());
             return Err(LogError::store(what, format!("offset {first} follows offset {before}")));
         }
         let in_order = batch
-            .column_by_name("log_offset")
+            .column_by_name(self.kind.order_column())
             .and_then(|column| column.as_primitive_opt::<Int64Type>())
             .is_some_and(|column| column.values().is_sorted_by(|a, b| a < b));
         if !in_order {
@@ -86,15 +102,16 @@ impl Encoder {
 }
 
 /// The first and the last offset of a batch in offset order; `None` when it has no rows.
-pub(super) fn offsets(batch: &RecordBatch) -> Option<(Offset, Offset)> {
-    let column = batch.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
+pub(super) fn offsets(kind: TableKind, batch: &RecordBatch) -> Option<(Offset, Offset)> {
+    let column = batch.column_by_name(kind.order_column())?.as_primitive_opt::<Int64Type>()?;
     let last = column.values().len().checked_sub(1)?;
     Some((u64::try_from(column.value(0)).ok()?, u64::try_from(column.value(last)).ok()?))
 }
 
 /// How many rows of a batch in offset order lie at or below an offset.
-pub(super) fn rows_up_to(batch: &RecordBatch, offset: Offset) -> usize {
-    let column = batch.column_by_name("log_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+pub(super) fn rows_up_to(kind: TableKind, batch: &RecordBatch, offset: Offset) -> usize {
+    let column = batch.column_by_name(kind.order_column());
+    let column = column.and_then(|column| column.as_primitive_opt::<Int64Type>());
     column.map_or(0, |column| {
         column.values().partition_point(|value| u64::try_from(*value).is_ok_and(|value| value <= offset))
     })
@@ -116,15 +133,16 @@ fn properties(kind: TableKind, effort: Effort) -> WriterProperties {
     for name in kind.statistics_columns() {
         builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
     }
-    for name in ["log_offset", "received_at", "timestamp", "original_timestamp", "sent_at"] {
+    let offsets = ColumnPath::new(["offsets", "list", "element"].map(ToOwned::to_owned).to_vec());
+    for column in NUMBERS.into_iter().map(column).chain([offsets]) {
         builder = builder
-            .set_column_dictionary_enabled(column(name), false)
-            .set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
     for name in ["message_id", "properties", "traits", "context", "extra", "body"] {
         builder = builder.set_column_dictionary_enabled(column(name), false);
     }
-    for name in ["properties", "traits", "context", "integrations", "extra", "body"] {
+    for name in ["properties", "traits", "context", "integrations", "extra", "body", "sent", "answered"] {
         builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::None);
     }
     for name in kind.bloom_columns() {

@@ -3,7 +3,6 @@
 mod set_aside;
 
 use super::replay::{self, DamagedCommit, Replayed};
-use super::schema::RECEIVED_DATE;
 use super::{Location, Table, TableKind, TableSnapshot};
 use crate::Clock;
 use crate::log::store::Store;
@@ -110,7 +109,7 @@ impl Location {
             .with_log_store(Arc::clone(&self.log))
             .with_table_name(self.kind.name())
             .with_columns(self.kind.delta_fields())
-            .with_partition_columns([RECEIVED_DATE])
+            .with_partition_columns([self.kind.date_column()])
             .with_save_mode(SaveMode::Ignore)
             .with_raise_if_key_not_exists(false)
             .with_configuration([

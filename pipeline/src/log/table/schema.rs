@@ -5,8 +5,11 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use deltalake_core::kernel::{ArrayType, DataType as DeltaType, PrimitiveType, StructField, StructType};
 use std::sync::{Arc, LazyLock};
 
-/// The column by which every table is partitioned: the day, in UTC, of `received_at`.
+/// The column by which the log's tables are partitioned: the day, in UTC, of `received_at`.
 pub(crate) const RECEIVED_DATE: &str = "received_date";
+
+/// The column by which deliveries are partitioned: the day, in UTC, of `at`.
+pub(crate) const DATE: &str = "date";
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +21,10 @@ pub(crate) enum Type {
     Time,
     Date,
     Texts,
+    Ints,
 }
 
-use Type::{Bool, Date, Int, Text, Texts, Time};
+use Type::{Bool, Date, Int, Ints, Text, Texts, Time};
 
 /// A column: its name, its type, and whether every row has a value.
 type Column = (&'static str, Type, bool);
@@ -73,6 +77,32 @@ const RECEIPT: [Column; 5] = [
     ("duplicate", Int, true),
     ("rejected", Int, true),
     ("duplicates", Texts, true),
+];
+
+const DELIVERY: [Column; 23] = [
+    ("journal", Text, true),
+    ("journal_sequence", Int, true),
+    ("at", Time, true),
+    ("destination", Text, true),
+    ("replay", Text, false),
+    ("log_partition", Text, true),
+    ("first_offset", Int, false),
+    ("last_offset", Int, false),
+    ("offsets", Ints, true),
+    ("events", Int, true),
+    ("outcome", Text, true),
+    ("trigger", Text, true),
+    ("attempt", Int, true),
+    ("next_at", Time, false),
+    ("class", Text, false),
+    ("status", Int, false),
+    ("vendor_code", Text, false),
+    ("reason", Text, false),
+    ("latency_us", Int, false),
+    ("request", Int, false),
+    ("sent", Text, false),
+    ("answered", Text, false),
+    ("version", Int, true),
 ];
 
 /// The promoted values of one object within `context`, or of `context` itself where it has no name.
@@ -157,8 +187,9 @@ pub(crate) const CONTEXT_COLUMNS: usize = {
     count
 };
 
-/// The columns with minimum and maximum in the statistics of each file, as far as a table has them.
-pub(crate) const STATISTICS: [&str; 10] = [
+/// The columns with minimum and maximum in the statistics of each file, as far as a table of the log
+/// has them.
+const STATISTICS: [&str; 10] = [
     "log_partition",
     "log_offset",
     "received_at",
@@ -171,9 +202,26 @@ pub(crate) const STATISTICS: [&str; 10] = [
     "timestamp",
 ];
 
+/// The same of deliveries.
+const DELIVERY_STATISTICS: [&str; 10] = [
+    "journal",
+    "journal_sequence",
+    "at",
+    "destination",
+    "log_partition",
+    "first_offset",
+    "last_offset",
+    "outcome",
+    "trigger",
+    "class",
+];
+
 impl TableKind {
+    /// All tables, in the order of [`TableKind::index`].
+    const STORED: [Self; 4] = [Self::Events, Self::Rejected, Self::Receipts, Self::Deliveries];
+
     fn columns(self) -> Vec<Column> {
-        let mut columns = POSITION.to_vec();
+        let mut columns = if self == Self::Deliveries { Vec::new() } else { POSITION.to_vec() };
         match self {
             Self::Events => {
                 columns.extend(EVENT);
@@ -183,21 +231,32 @@ impl TableKind {
             }
             Self::Rejected => columns.extend(REJECTED),
             Self::Receipts => columns.extend(RECEIPT),
+            Self::Deliveries => columns.extend(DELIVERY),
         }
-        columns.push((RECEIVED_DATE, Date, true));
+        columns.push((self.date_column(), Date, true));
         columns
     }
 
-    /// The columns of a row, `received_date` last: the tables are partitioned by it.
+    /// The column by which the table is partitioned.
+    pub(crate) fn date_column(self) -> &'static str {
+        if self == Self::Deliveries { DATE } else { RECEIVED_DATE }
+    }
+
+    /// The column whose values ascend within a partition, without repeats.
+    pub(crate) fn order_column(self) -> &'static str {
+        if self == Self::Deliveries { "journal_sequence" } else { "log_offset" }
+    }
+
+    /// The columns of a row, the date last: the tables are partitioned by it.
     pub fn schema(self) -> SchemaRef {
-        static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| TableKind::ALL.map(arrow_schema));
+        static SCHEMAS: LazyLock<[SchemaRef; 4]> = LazyLock::new(|| TableKind::STORED.map(arrow_schema));
         Arc::clone(&SCHEMAS[self.index()])
     }
 
     /// The columns within a data file: all but the partition column.
     pub(crate) fn file_schema(self) -> SchemaRef {
-        static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
-            TableKind::ALL.map(|kind| {
+        static SCHEMAS: LazyLock<[SchemaRef; 4]> = LazyLock::new(|| {
+            TableKind::STORED.map(|kind| {
                 let schema = kind.schema();
                 let fields: Fields = schema.fields()[..schema.fields().len() - 1].to_vec().into();
                 Arc::new(Schema::new(fields))
@@ -216,6 +275,7 @@ impl TableKind {
                 Time => DeltaType::Primitive(PrimitiveType::Timestamp),
                 Date => DeltaType::DATE,
                 Texts => ArrayType::new(DeltaType::STRING, false).into(),
+                Ints => ArrayType::new(DeltaType::LONG, false).into(),
             };
             StructField::new(name, data_type, !required)
         })
@@ -241,14 +301,15 @@ impl TableKind {
         match self {
             Self::Events => &["message_id", "user_id", "anonymous_id"],
             Self::Rejected => &["message_id"],
-            Self::Receipts => &[],
+            Self::Receipts | Self::Deliveries => &[],
         }
     }
 
     /// The columns with minimum and maximum in the statistics of each file.
     pub(crate) fn statistics_columns(self) -> impl Iterator<Item = &'static str> {
         let schema = self.schema();
-        STATISTICS.into_iter().filter(move |name| schema.column_with_name(name).is_some())
+        let columns = if self == Self::Deliveries { DELIVERY_STATISTICS } else { STATISTICS };
+        columns.into_iter().filter(move |name| schema.column_with_name(name).is_some())
     }
 
     pub(crate) fn index(self) -> usize {
@@ -256,6 +317,7 @@ impl TableKind {
             Self::Events => 0,
             Self::Rejected => 1,
             Self::Receipts => 2,
+            Self::Deliveries => 3,
         }
     }
 }
@@ -263,6 +325,11 @@ impl TableKind {
 /// The item of a list of texts; `element` is what Delta and Parquet call it.
 pub(crate) fn element() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Utf8, false))
+}
+
+/// The item of a list of numbers.
+pub(crate) fn number_element() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Int64, false))
 }
 
 fn arrow_schema(kind: TableKind) -> SchemaRef {
@@ -277,6 +344,7 @@ fn arrow_schema(kind: TableKind) -> SchemaRef {
                 Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
                 Date => DataType::Date32,
                 Texts => DataType::List(element()),
+                Ints => DataType::List(number_element()),
             };
             Field::new(name, data_type, !required)
         })

@@ -25,7 +25,7 @@ pub(super) fn to_json(kind: TableKind, file: &ParquetMetaData) -> String {
         for group in file.row_groups() {
             bounds.widen(group.column(index).statistics(), group.num_rows());
         }
-        let is_time = matches!(name, "received_at" | "timestamp");
+        let is_time = matches!(name, "received_at" | "timestamp" | "at");
         let (low, high) = bounds.to_values(is_time);
         min.extend(low.map(|value| (name.to_owned(), value)));
         max.extend(high.map(|value| (name.to_owned(), value)));

@@ -1,27 +1,29 @@
 //! A file system in memory that loses whatever a real one may lose.
 //!
 //! It keeps what programs see apart from what is on the disk. A crash makes the disk all there is,
-//! with any 512-byte sectors of unsynced writes and any unsynced names on it or not.
+//! with any 512-byte sectors of unsynced writes and any unsynced names on it or not. For tests and
+//! simulations, those of other rooms too.
 
 use super::fs::{Access, Lock, WalFile, WalFs};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SECTOR: usize = 512;
 
 /// What happens to one operation, counted from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// The machine stops in the middle of it.
     Stop,
     /// It fails; an fsync that fails drops what it should have written.
     Error,
 }
 
+/// The file system; clones are the same one. What is random in it follows from its seed.
 #[derive(Clone)]
-pub(super) struct CrashFs(Arc<Mutex<Disk>>);
+pub struct CrashFs(Arc<Mutex<Disk>>);
 
 #[derive(Clone)]
 struct Disk {
@@ -76,7 +78,8 @@ impl Random {
 }
 
 impl CrashFs {
-    pub(super) fn new(seed: u64) -> Self {
+    /// An empty one.
+    pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Disk {
             files: Vec::new(),
             names: BTreeMap::new(),
@@ -92,35 +95,36 @@ impl CrashFs {
     }
 
     /// A copy that goes its own way, with no process on it.
-    pub(super) fn fork(&self) -> Self {
+    pub fn fork(&self) -> Self {
         let copy = Self(Arc::new(Mutex::new(self.disk().clone())));
         copy.kill();
         copy
     }
 
     /// The operation after `operations` more meets the fault.
-    pub(super) fn inject(&self, operations: u32, fault: Fault) {
+    pub fn inject(&self, operations: u32, fault: Fault) {
         self.disk().fault = Some((operations, fault));
     }
 
     /// All files together take no more bytes.
-    pub(super) fn limit(&self, space: Option<usize>) {
+    pub fn limit(&self, space: Option<usize>) {
         self.disk().space = space;
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// What all files together take.
+    pub fn bytes(&self) -> usize {
         self.disk().used()
     }
 
     /// The process ends; the machine goes on.
-    pub(super) fn kill(&self) {
+    pub fn kill(&self) {
         let mut disk = self.disk();
         disk.process += 1;
         (disk.locked, disk.stopped, disk.fault) = (false, false, None);
     }
 
     /// The machine loses power.
-    pub(super) fn crash(&self) {
+    pub fn crash(&self) {
         self.kill();
         let mut disk = self.disk();
         let disk = &mut *disk;
@@ -139,7 +143,10 @@ impl CrashFs {
     }
 
     /// Changes a file behind everyone's back.
-    pub(super) fn damage(&self, path: &Path, damage: impl FnOnce(&mut Vec<u8>)) {
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn damage(&self, path: &Path, damage: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
         let file = disk.names[path];
         let data = &mut disk.files[file];
@@ -147,14 +154,15 @@ impl CrashFs {
         data.on_disk.clone_from(&data.seen);
     }
 
-    pub(super) fn forget(&self, path: &Path) {
+    /// Removes a file behind everyone's back.
+    pub fn forget(&self, path: &Path) {
         let mut disk = self.disk();
         disk.names.remove(path);
         disk.names_on_disk.remove(path);
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -300,6 +308,10 @@ impl WalFs for CrashFs {
 
     fn random(&self) -> u64 {
         self.disk().random.next()
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
     }
 }
 

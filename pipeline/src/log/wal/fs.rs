@@ -31,6 +31,10 @@ pub trait WalFs: Send + Sync + 'static {
     fn try_lock(&self, path: &Path, access: Access) -> io::Result<Option<Lock>>;
     /// A random number nobody can guess.
     fn random(&self) -> u64;
+    /// Whether it is one in memory, for tests and simulations, so that nothing ever waits for it.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
 }
 
 /// What a file or a lock is taken for.

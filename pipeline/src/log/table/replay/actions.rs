@@ -2,7 +2,7 @@
 
 use super::Tombstone;
 use crate::log::table::DataFile;
-use crate::log::table::schema::RECEIVED_DATE;
+use crate::log::table::schema::{DATE, RECEIVED_DATE};
 use crate::log::{Offset, PartitionId};
 use chrono::{Datelike as _, NaiveDate};
 use object_store::path::Path;
@@ -142,8 +142,18 @@ struct Stats {
 
 #[derive(Deserialize)]
 struct Position {
-    log_partition: String,
-    log_offset: Offset,
+    log_partition: Option<String>,
+    log_offset: Option<Offset>,
+    /// Deliveries are in the order of the journal they come from, whatever partition they are about.
+    journal: Option<String>,
+    journal_sequence: Option<Offset>,
+}
+
+impl Position {
+    fn parts(self) -> Option<(String, Offset)> {
+        let journal = self.journal.zip(self.journal_sequence);
+        journal.or(self.log_partition.zip(self.log_offset))
+    }
 }
 
 fn data_file(add: Add) -> Result<DataFile, String> {
@@ -152,20 +162,22 @@ fn data_file(add: Add) -> Result<DataFile, String> {
     let known: Stats = serde_json::from_str(stats).map_err(|error| {
         format!("the statistics of file `{path}` do not say where its rows belong: {error}")
     })?;
-    let (min, max) = (known.min_values, known.max_values);
-    if min.log_partition != max.log_partition {
+    let Some((min, max)) = known.min_values.parts().zip(known.max_values.parts()) else {
+        return Err(format!("the statistics of file `{path}` do not say where its rows belong"));
+    };
+    if min.0 != max.0 {
         return Err(format!("file `{path}` has rows of several partitions"));
     }
-    let date = add.partition_values.get(RECEIVED_DATE).cloned().flatten();
+    let date = [RECEIVED_DATE, DATE].into_iter().find_map(|column| add.partition_values.get(column));
     let date = date
-        .and_then(|date| date.parse::<NaiveDate>().ok())
-        .ok_or_else(|| format!("file `{path}` has no `{RECEIVED_DATE}`"))?;
+        .and_then(|date| date.as_deref()?.parse::<NaiveDate>().ok())
+        .ok_or_else(|| format!("file `{path}` has no `{RECEIVED_DATE}` and no `{DATE}`"))?;
     Ok(DataFile {
         bytes: u64::try_from(add.size).map_err(|_| format!("file `{path}` has a negative size"))?,
         rows: known.num_records,
         received_date: date.num_days_from_ce() - EPOCH_DAYS_FROM_CE,
-        partition: PartitionId(min.log_partition.into()),
-        offsets: (min.log_offset, max.log_offset),
+        partition: PartitionId(min.0.into()),
+        offsets: (min.1, max.1),
         stats: stats.into(),
         path,
     })
