@@ -33,7 +33,8 @@ impl AnalyzerRule for JsonCasts {
     }
 }
 
-fn lenient(expr: Expr) -> Result<Transformed<Expr>> {
+/// The same for one expression.
+pub(crate) fn lenient(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
         Expr::Cast(Cast { expr, field }) if is_json_text(&expr) => {
             Ok(Transformed::yes(Expr::TryCast(TryCast { expr, field })))

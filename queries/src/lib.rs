@@ -7,6 +7,7 @@
 //! It writes nothing, knows no HTTP route and calls no vendor.
 
 mod answer;
+mod condition;
 mod engine;
 mod error;
 mod event;
@@ -20,6 +21,7 @@ mod traits_fold;
 mod views;
 
 pub use answer::Answer;
+pub use condition::Conditions;
 pub use engine::{Engine, EngineConfig, Snapshots};
 pub use error::{Position, SqlError};
 pub use event::{EventReport, RejectedAt, RepeatAt, SourceReport, StoredAt};

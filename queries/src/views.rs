@@ -1,7 +1,8 @@
 //! The views, written in SQL over the log's tables.
 
 /// Everything that can stand behind `FROM`.
-pub(crate) const NAMES: [&str; 5] = ["events", "rejected", "receipts", "accounting", "profiles"];
+pub(crate) const NAMES: [&str; 7] =
+    ["events", "rejected", "receipts", "accounting", "profiles", "deliveries", "delivery_records"];
 
 /// Each view's name and its query.
 ///
@@ -15,8 +16,14 @@ pub(crate) const NAMES: [&str; 5] = ["events", "rejected", "receipts", "accounti
 /// trait has its latest value by `timestamp`, then by the order of the log; a JSON null deletes it.
 /// Events of an anonymous id count as the user's where the id belongs to this user alone; those of
 /// an id that several users share count only where they name the user themselves.
-pub(crate) const VIEWS: [(&str, &str); 2] =
-    [("accounting", include_str!("views/accounting.sql")), ("profiles", include_str!("views/profiles.sql"))];
+///
+/// `deliveries`: one row for each event and decision of a destination about it: every attempt, and
+/// what was left out and why. `(log_partition, log_offset)` is the event's address in `events`.
+pub(crate) const VIEWS: [(&str, &str); 3] = [
+    ("accounting", include_str!("views/accounting.sql")),
+    ("profiles", include_str!("views/profiles.sql")),
+    ("deliveries", include_str!("views/deliveries.sql")),
+];
 
 #[cfg(test)]
 mod tests;
