@@ -5,9 +5,13 @@
 //! They read no environment and no file that the caller did not name.
 
 mod failure;
+pub mod google_analytics;
+pub mod mixpanel;
 mod schema;
+mod script;
 pub mod segment;
 mod server;
+pub mod webhook;
 
 pub use failure::Failure;
 pub use schema::Schema;

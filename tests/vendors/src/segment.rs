@@ -13,9 +13,10 @@ use actix_web::web::{self, Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::StreamExt;
 use rules::{BATCH_BYTES_MAX, Broken};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A running fake Segment; dropping it stops it.
@@ -68,6 +69,11 @@ impl FakeSegment {
     /// The address to configure a destination with; it holds the write key.
     pub fn url(&self) -> String {
         format!("http://{}@{}", self.state.write_key, self.server.address)
+    }
+
+    /// Where it listens, in place of `api.segment.io` and `cdn.segment.com`.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
     }
 
     /// Lets the next requests fail in these ways, one each, before anything else is looked at.
@@ -134,6 +140,9 @@ impl State {
 }
 
 async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> HttpResponse {
+    if request.method() == Method::GET {
+        return settings(request.path(), &state);
+    }
     let body = match read(body).await {
         Ok(body) => body,
         Err(broken) => return refuse(&state, &broken),
@@ -153,6 +162,14 @@ async fn answer(request: HttpRequest, body: Payload, state: Data<State>) -> Http
         }
         Err(broken) => refuse(&state, &broken),
     }
+}
+
+/// The settings of a source, by which Segment's own libraries see that a write key exists.
+fn settings(path: &str, state: &State) -> HttpResponse {
+    if path == format!("/v1/projects/{}/settings", state.write_key) {
+        return HttpResponse::Ok().json(json!({"integrations": {"Segment.io": {}}}));
+    }
+    HttpResponse::NotFound().json(json!({"error": "not found"}))
 }
 
 async fn read(mut body: Payload) -> Result<Bytes, Broken> {
