@@ -5,135 +5,233 @@
 //! in a batch, 32 KB in an event; `timestamp` is corrected by the receiver by the difference of
 //! `sentAt` and the time of receipt; 200 also for a write key that does not exist.
 
-mod payload;
+mod check;
+mod forward;
+mod hops;
+pub(super) mod payload;
 
-use crate::{Limits, Outcome, SettingError, Sink, http};
+pub use forward::Forward;
+
+use super::answer;
+use crate::SettingError;
+use crate::engine::{
+    Account, Check, Failure, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, Rate, RetryProfile,
+    Scope, Sink, Verdict,
+};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use payload::put_time;
-use pipeline::Clock;
+use pipeline::control::Secret;
+use pipeline::delivery::Class;
+use pipeline::egress::{Answer, Http, Request, TIMEOUT};
 use pipeline::event::Event;
 use pipeline::log::Stored;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use url::{Host, Url};
-
-/// Where the setting names no path.
-const PATH: &str = "/v1/batch";
+use pipeline::{Clock, Micros};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use std::time::Duration;
+use url::Url;
 
 /// Below Segment's 2,500, beyond which it answers 200 and drops the batch; small, so that little is
 /// repeated after a lost answer.
 const EVENTS_MAX: usize = 250;
 /// Below Segment's 500 KB, which the envelope counts towards.
 const BATCH_BYTES_MAX: usize = 400_000;
-/// Segment's 32 KB, read generously: what it may still take is not refused here.
-const EVENT_BYTES_MAX: usize = 32 * 1024;
-
-const EXAMPLE: &str = "`https://WRITE_KEY@api.segment.io`";
+/// Clearly above Segment's 32 KB. Segment does not say how it counts, so what it may still take is
+/// not refused here: an event grows by the context of its batch when it comes in.
+const EVENT_BYTES_MAX: usize = 40_000;
 
 /// A Segment source that events are sent to.
 #[derive(Debug)]
 pub struct Segment {
-    url: Url,
+    region: Region,
+    batch_url: Url,
+    write_key: Secret,
     /// Marked as sensitive, so that `Debug` does not show it.
     authorization: HeaderValue,
-    client: reqwest::Client,
-    clock: Clock,
+    manners: Manners,
+}
+
+/// Where a workspace keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Region {
+    Us,
+    Eu,
+}
+
+impl Region {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "us" => Some(Self::Us),
+            "eu" => Some(Self::Eu),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Us => "the United States",
+            Self::Eu => "the European Union",
+        }
+    }
+
+    fn batch_url(self) -> Url {
+        let url = match self {
+            Self::Us => "https://api.segment.io/v1/batch",
+            Self::Eu => "https://events.eu1.segmentapis.com/v1/batch",
+        };
+        Url::parse(url).expect("a constant address is an address")
+    }
 }
 
 impl Segment {
-    /// A source named by a URL such as `https://WRITE_KEY@api.segment.io`; in the European Union
-    /// `https://WRITE_KEY@events.eu1.segmentapis.com`. Without a path it is `/v1/batch`.
+    /// A source: the setting `region` is `us` or `eu`, the credential `write_key` is its write key.
+    ///
+    /// # Errors
+    /// When one of them is missing or wrong.
+    pub fn new(account: &Account) -> Result<Self, SettingError> {
+        let region = account.settings.get("region").and_then(|region| region.as_str());
+        let region =
+            region.and_then(Region::parse).ok_or_else(|| invalid("`region`", "it must be `us` or `eu`"))?;
+        let write_key = account.credentials.get("write_key");
+        let write_key = write_key.ok_or_else(|| invalid("`write_key`", "it is missing"))?.clone();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        if write_key.reveal().is_empty() || !write_key.reveal().bytes().all(allowed) {
+            return Err(invalid("`write_key`", "it must be letters, digits and `-_.~`"));
+        }
+        let basic = BASE64_STANDARD.encode(format!("{}:", write_key.reveal()));
+        let mut authorization = HeaderValue::from_str(&format!("Basic {basic}")).expect("base64 is a header");
+        authorization.set_sensitive(true);
+        Ok(Self { region, batch_url: region.batch_url(), write_key, authorization, manners: manners() })
+    }
+
+    /// The destination that is named by one URL; see [`Forward`].
     ///
     /// # Errors
     /// When a part of the URL is missing or wrong. The message does not repeat the URL.
-    pub fn from_url(url: &str, client: reqwest::Client, clock: Clock) -> Result<Self, SettingError> {
-        let mut url = Url::parse(url.trim())
-            .map_err(|error| invalid("segment URL", format!("{error}, expected {EXAMPLE}")))?;
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => return Err(invalid("segment URL host", format!("it is missing, expected {EXAMPLE}"))),
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-            let scheme = url.scheme();
-            return Err(invalid(
-                "segment URL scheme",
-                format!("`{scheme}` would show the write key, use `https`"),
-            ));
+    pub fn from_url(url: &str, client: reqwest::Client, clock: Clock) -> Result<Forward, SettingError> {
+        Forward::from_url(url, client, clock)
+    }
+
+    fn batch(&self, payloads: &[&[u8]], now: Micros) -> Request {
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, self.authorization.clone()),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let body = envelope(payloads, now);
+        Request { method: Method::POST, url: self.batch_url.clone(), headers, body, timeout: TIMEOUT }
+    }
+
+    /// What an answer of the batch address means that is no success.
+    fn failure(&self, answer: &Answer, now: Micros) -> Failure {
+        let mut failure = answer::failure(answer, now);
+        failure.detail = failure.detail.replace(self.write_key.reveal(), "…");
+        match failure.class {
+            Class::AuthRevoked | Class::Permission => {
+                failure.remedy = "Replace the connection's write key with the one of an HTTP source. \
+                                  Sources that ask for OAuth are not supported."
+                    .to_owned();
+            }
+            Class::RateLimited => {
+                let reset = answer::reset_after(&answer.headers, "X-RateLimit-Reset", now);
+                failure.retry_after = failure.retry_after.or(reset);
+            }
+            // The address is Segment's own and fixed: this was not Segment, or not for long.
+            Class::NotFound | Class::Gone => {
+                failure.class = Class::Transient;
+                failure.scope = Scope::Destination;
+                failure.remedy = "Check that nothing stands between this machine and Segment.".to_owned();
+            }
+            _ => {}
         }
-        if url.password().is_some() {
-            return Err(invalid(
-                "segment URL password",
-                "there must be none, the write key is the user name",
-            ));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid("segment URL query", format!("there must be none, expected {EXAMPLE}")));
-        }
-        let authorization = authorization(url.username())?;
-        if url.path() == "/" {
-            url.set_path(PATH);
-        }
-        url.set_username("").map_err(|()| invalid("segment URL host", format!("expected {EXAMPLE}")))?;
-        Ok(Self { url, authorization, client, clock })
+        failure
     }
 }
 
-fn authorization(username: &str) -> Result<HeaderValue, SettingError> {
-    const SETTING: &str = "segment URL user name";
-    if username.is_empty() {
-        return Err(invalid(SETTING, format!("the write key is missing, expected {EXAMPLE}")));
+fn manners() -> Manners {
+    Manners {
+        // Segment's "Best practices for handling duplicates": at least 24 hours of message ids.
+        idempotency: Idempotency::Key(Duration::from_secs(24 * 3600)),
+        retry: RetryProfile::Stream,
+        order: OrderMode::PerUser,
+        concurrency_max: 32,
+        rates: vec![Rate { amount: 1000.0, per: Duration::from_secs(1), operations: false }],
+        endpoints: vec![Limits {
+            operations_max: EVENTS_MAX,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            operation_bytes_max: EVENT_BYTES_MAX,
+            linger: Duration::from_millis(100),
+        }],
+        event_age_max: None,
     }
-    if !username.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)) {
-        return Err(invalid(SETTING, "a write key holds only letters, digits and `-_.~`"));
-    }
-    let credentials = BASE64_STANDARD.encode(format!("{username}:"));
-    let mut value = HeaderValue::from_str(&format!("Basic {credentials}")).expect("base64 is a valid header");
-    value.set_sensitive(true);
-    Ok(value)
 }
 
-fn invalid(setting: &'static str, problem: impl Into<String>) -> SettingError {
-    SettingError { setting, problem: problem.into() }
+fn envelope(payloads: &[&[u8]], now: Micros) -> Bytes {
+    let mut body = Vec::with_capacity(payloads.iter().map(|payload| payload.len() + 1).sum::<usize>() + 64);
+    body.extend_from_slice(b"{\"batch\":[");
+    for (index, payload) in payloads.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(payload);
+    }
+    body.push(b']');
+    put_time(&mut body, "sentAt", now);
+    body.push(b'}');
+    body.into()
+}
+
+fn invalid(setting: &'static str, problem: &str) -> SettingError {
+    SettingError { setting, problem: problem.to_owned() }
 }
 
 #[async_trait]
 impl Sink for Segment {
-    fn integration(&self) -> &'static str {
-        "Segment.io"
+    fn manners(&self) -> &Manners {
+        &self.manners
     }
 
-    fn limits(&self) -> Limits {
-        Limits { events_max: EVENTS_MAX, batch_bytes_max: BATCH_BYTES_MAX, event_bytes_max: EVENT_BYTES_MAX }
-    }
-
-    fn payload(&self, event: &Stored<Event<'static>>) -> Bytes {
-        payload::payload(event).into()
-    }
-
-    async fn send(&self, payloads: &[Bytes]) -> Outcome {
-        let mut body =
-            Vec::with_capacity(payloads.iter().map(|payload| payload.len() + 1).sum::<usize>() + 64);
-        body.extend_from_slice(b"{\"batch\":[");
-        for (index, payload) in payloads.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(payload);
+    fn map(&self, event: &Stored<Event<'static>>) -> Mapped {
+        let record = &event.record;
+        let named = |id: &Option<_>| id.as_ref().is_some_and(|id: &std::borrow::Cow<'_, str>| !id.is_empty());
+        if !named(&record.user_id) && !named(&record.anonymous_id) {
+            return Mapped::Refused(answer::refused(
+                "it has neither `userId` nor `anonymousId`, and Segment would drop it without a word",
+                "Send a `userId` or an `anonymousId` with the event.",
+            ));
         }
-        body.push(b']');
-        put_time(&mut body, "sentAt", self.clock.now());
-        body.push(b'}');
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
-        http::send(request, &self.clock).await
+        let context = record.context.as_deref().unwrap_or("{}");
+        let hops = hops::count(context);
+        if hops >= hops::HOPS_MAX {
+            return Mapped::Refused(answer::refused(
+                format!(
+                    "`context.flowstate.hops` is {hops}: it has been sent to Segment that often and came back"
+                ),
+                "Stop the Segment workspace from sending this source's events back.",
+            ));
+        }
+        let context = hops::mark(context, hops + 1);
+        let body = payload::payload(event, Some(&context)).into();
+        Mapped::Operations(vec![Operation { endpoint: 0, group: String::new(), body }])
+    }
+
+    fn request(&self, operations: &[&Operation], now: Micros) -> Request {
+        let payloads: Vec<&[u8]> = operations.iter().map(|operation| operation.body.as_ref()).collect();
+        self.batch(&payloads, now)
+    }
+
+    fn verdicts(&self, operations: &[&Operation], answer: &Answer, now: Micros) -> Vec<Verdict> {
+        let verdict = match answer.status {
+            200..=299 => Verdict::Delivered,
+            _ => Verdict::Failed(self.failure(answer, now)),
+        };
+        vec![verdict; operations.len()]
+    }
+
+    async fn check(&self, http: &dyn Http, now: Micros, sample: bool) -> Check {
+        self.prove(http, now, sample).await
     }
 }
 

@@ -14,8 +14,8 @@ const DROPPED: [&str; 3] = ["writeKey", "receivedAt", "sentAt"];
 ///
 /// `timestamp` is the corrected one and an item has no `sentAt` of its own: Segment corrects
 /// `timestamp` by `sentAt` of the envelope, our own right clock, and so arrives at the same time.
-/// The time by the client's clock goes along as `originalTimestamp`.
-pub(super) fn payload(stored: &Stored<Event<'_>>) -> Vec<u8> {
+/// The time by the client's clock goes along as `originalTimestamp`. `context` stands for the event's.
+pub(in crate::vendors) fn payload(stored: &Stored<Event<'_>>, context: Option<&str>) -> Vec<u8> {
     let event = &stored.record;
     // Segment wants the older id of an alias; analytics.js means its anonymous one when it has none.
     let older = if event.kind == Kind::Alias { event.anonymous_id.as_ref() } else { None };
@@ -44,10 +44,10 @@ pub(super) fn payload(stored: &Stored<Event<'_>>) -> Vec<u8> {
         put_time(&mut out, "originalTimestamp", original);
     }
     let objects = [
-        ("properties", &event.properties),
-        ("traits", &event.traits),
-        ("context", &event.context),
-        ("integrations", &event.integrations),
+        ("properties", event.properties.as_deref()),
+        ("traits", event.traits.as_deref()),
+        ("context", context),
+        ("integrations", event.integrations.as_deref()),
     ];
     for (key, json) in objects {
         if let Some(json) = json {
@@ -79,7 +79,7 @@ fn put_extra(extra: &str, written: &[&str], out: &mut Vec<u8>) {
 }
 
 /// Appends `,"key":"time"` in ISO 8601, with microseconds only where there are any.
-pub(super) fn put_time(out: &mut Vec<u8>, key: &str, at: Micros) {
+pub(in crate::vendors) fn put_time(out: &mut Vec<u8>, key: &str, at: Micros) {
     let precision = if at % 1000 == 0 { SecondsFormat::Millis } else { SecondsFormat::Micros };
     let time = DateTime::from_timestamp_micros(at).unwrap_or_default();
     put_key(out, key);

@@ -1,126 +1,166 @@
-//! The sink against the fake vendor, over HTTP.
+//! The sink against the fake vendor, over HTTP, and its mapping by itself.
 
 use super::*;
-use pipeline::clock::SECOND;
+use crate::engine::StepState;
+use crate::vendors::conformance::{self, Loopback, NOW, Subject, conformance};
 use pipeline::event::{Flags, Kind};
 use pipeline::log::PartitionId;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
-use vendors::Failure;
+use std::net::SocketAddr;
+use vendors::Schema;
 use vendors::segment::FakeSegment;
 
-const KEY: &str = "wk-secret-5f1c";
-const NOW: i64 = 1_768_478_400 * SECOND; // 2026-01-15T12:00:00Z
+const KEY: &str = "wk-secret-5f1c0a9d2b7e";
 
-fn segment(url: &str) -> Result<Segment, SettingError> {
-    let client = pipeline::egress::client().expect("a client");
-    Segment::from_url(url, client, Clock::given(NOW))
+struct Fake(FakeSegment);
+
+impl Subject for Fake {
+    type Sink = Segment;
+
+    const VENDOR: &'static str = "segment";
+
+    fn start() -> Self {
+        let schema = conformance::specs().map(|specs| {
+            Schema::read(&specs.join("segment/segment-tracking.contract.schema.json")).expect("a schema")
+        });
+        Self(FakeSegment::start(KEY, schema).expect("a fake"))
+    }
+
+    fn account() -> Account {
+        conformance::account(json!({"region": "us"}), &[("write_key", KEY)])
+    }
+
+    fn wrong_account() -> Option<Account> {
+        Some(conformance::account(json!({"region": "us"}), &[("write_key", "wk-unknown-77aa12bc34de")]))
+    }
+
+    fn sink(account: &Account) -> Segment {
+        Segment::new(account).expect("a sink")
+    }
+
+    fn hosts(&self) -> Vec<(&'static str, SocketAddr)> {
+        vec![("api.segment.io", self.0.address()), ("cdn.segment.com", self.0.address())]
+    }
+
+    fn kept(&self) -> usize {
+        self.0.received()
+    }
+
+    fn violations(&self) -> Vec<String> {
+        self.0.violations()
+    }
+
+    fn stop(&mut self) {
+        self.0.stop();
+    }
 }
+
+conformance!(Fake);
 
 fn stored(event: Event<'static>) -> Stored<Event<'static>> {
     let partition = PartitionId("00000000000000aa".into());
     Stored { partition, offset: 1, received_at: NOW, source: "web".into(), test: false, record: event }
 }
 
-fn order() -> Event<'static> {
-    let mut event = Event::new(Kind::Track, "m-1");
-    event.user_id = Some("u-\"42\"".into());
-    event.event = Some("Order Completed".into());
-    event.original_timestamp = Some(NOW - 3605 * SECOND);
-    event.sent_at = Some(NOW - 3600 * SECOND);
-    event.properties = Some(r#"{"total": 1.10, "big": 12345678901234567890123}"#.into());
-    event.context = Some(r#"{"ip":"203.0.113.7"}"#.into());
-    event.extra = Some(r#"{"channel":"server","writeKey":"theirs","n":1.0,"userId":"other"}"#.into());
-    event
-}
-
-#[tokio::test]
-async fn an_event_arrives_at_segment_as_it_came() {
-    let fake = FakeSegment::start(KEY, None).expect("a fake");
-    let segment = segment(&fake.url()).expect("a sink");
-    let payloads = [segment.payload(&stored(order()))];
-    assert_eq!(segment.send(&payloads).await, Outcome::Delivered);
-    assert_eq!(fake.violations(), [""; 0]);
-    let expected = json!({
-        "type": "track", "messageId": "m-1", "userId": "u-\"42\"", "event": "Order Completed",
-        "timestamp": "2026-01-15T11:59:55.000Z", "originalTimestamp": "2026-01-15T10:59:55.000Z",
-        "properties": {"total": 1.10, "big": 12345678901234567890123_f64},
-        "context": {"ip": "203.0.113.7"}, "channel": "server", "n": 1.0,
-    });
-    assert_eq!(fake.messages(), [expected]);
-}
-
 #[test]
 fn json_text_is_passed_on_byte_for_byte() {
-    let text = String::from_utf8(payload::payload(&stored(order()))).expect("text");
+    let mut event = Event::new(Kind::Track, "m-1");
+    event.user_id = Some("u-1".into());
+    event.properties = Some(r#"{"total": 1.10, "big": 12345678901234567890123}"#.into());
+    event.context = Some(r#"{"n": 1.0}"#.into());
+    event.extra = Some(r#"{"channel":"server","writeKey":"theirs","n":1.0,"userId":"other"}"#.into());
+    let mapped = Fake::sink(&Fake::account()).map(&stored(event));
+    let Mapped::Operations(operations) = mapped else { panic!("{mapped:?}") };
+    let text = String::from_utf8_lossy(&operations[0].body).into_owned();
     assert!(text.contains(r#","properties":{"total": 1.10, "big": 12345678901234567890123},"#), "{text}");
+    assert!(text.contains(r#","context":{"flowstate":{"hops":1},"n": 1.0},"#), "{text}");
     assert!(text.ends_with(r#","channel":"server","n":1.0}"#), "{text}");
 }
 
-#[tokio::test]
-async fn every_answer_has_its_outcome() {
-    let fake = FakeSegment::start(KEY, None).expect("a fake");
-    let segment = segment(&fake.url()).expect("a sink");
-    let payloads = [segment.payload(&stored(order()))];
-    let refused = |status| Outcome::Refused { status, reason: "told to fail".to_owned() };
-    let limited = |seconds| Outcome::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
-    let unavailable =
-        |status: u16| Outcome::Unavailable { reason: format!("it answered {status}"), retry_after: None };
-    for (failure, outcome) in [
-        (Failure::status(400), refused(400)),
-        (Failure::status(413), refused(413)),
-        (Failure::status(401), Outcome::Unauthorized { status: 401 }),
-        (Failure::status(403), Outcome::Unauthorized { status: 403 }),
-        (Failure::status(500), unavailable(500)),
-        (Failure::status(404), unavailable(404)),
-        (Failure::status(302), unavailable(302)),
-        (Failure::rate_limited("7"), limited(7)),
-        (Failure::rate_limited("Thu, 15 Jan 2026 12:01:00 GMT"), limited(60)),
+#[test]
+fn settings_are_refused_with_what_is_allowed() {
+    for (settings, key, message) in [
+        (json!({}), KEY, "`region`: it must be `us` or `eu`"),
+        (json!({"region": "in"}), KEY, "`region`: it must be `us` or `eu`"),
+        (json!({"region": "eu"}), "wk-secret/../5f1c0a9d", "`write_key`: it must be letters, digits"),
     ] {
-        fake.fail([failure]);
-        assert_eq!(segment.send(&payloads).await, outcome);
+        let error = Segment::new(&conformance::account(settings, &[("write_key", key)])).expect_err("wrong");
+        assert!(error.to_string().starts_with(message), "{error}");
+        assert!(!error.to_string().contains(key), "{error}");
     }
-    for failure in [Failure::Reset, Failure::TakeAndReset] {
-        fake.fail([failure]);
-        let outcome = segment.send(&payloads).await;
-        assert!(matches!(outcome, Outcome::Unavailable { .. }), "{outcome:?}");
-    }
-    assert_eq!(segment.send(&payloads).await, Outcome::Delivered);
-    assert_eq!(fake.repeats(), [("m-1".to_owned(), 2)], "taken before the connection broke, and again");
+    let none = Account { credentials: [].into(), ..Fake::account() };
+    assert_eq!(Segment::new(&none).expect_err("wrong").to_string(), "`write_key`: it is missing");
 }
 
 #[test]
-fn a_url_is_refused_with_the_part_that_is_wrong() {
-    for (url, message) in [
-        ("wk-secret-5f1c", "segment URL: relative URL without a base"),
-        ("https://api.segment.io", "segment URL user name: the write key is missing"),
-        ("http://wk-secret-5f1c@api.segment.io", "segment URL scheme: `http` would show the write key"),
-        ("ftp://wk-secret-5f1c@127.0.0.1", "segment URL scheme: `ftp`"),
-        ("https://wk-secret-5f1c:pw@api.segment.io", "segment URL password: there must be none"),
-        ("https://wk-secret-5f1c@api.segment.io?x=1", "segment URL query: there must be none"),
-        ("https://wk-secret-5f1c%20@api.segment.io", "segment URL user name: a write key holds only"),
-        ("mailto:wk-secret-5f1c", "segment URL host: it is missing"),
-    ] {
-        let error = segment(url).expect_err(url).to_string();
-        assert!(error.starts_with(message), "{error}");
-        assert!(!error.contains(KEY), "{error}");
+fn each_region_has_its_host() {
+    for (region, url) in
+        [("us", "https://api.segment.io/v1/batch"), ("eu", "https://events.eu1.segmentapis.com/v1/batch")]
+    {
+        let sink = Segment::new(&conformance::account(json!({"region": region}), &[("write_key", KEY)]));
+        let operation = Operation { endpoint: 0, group: String::new(), body: "{}".into() };
+        let request = sink.expect("a sink").request(&[&operation, &operation], NOW);
+        assert_eq!((request.url.as_str(), request.method.as_str()), (url, "POST"));
+        assert_eq!(request.body, r#"{"batch":[{},{}],"sentAt":"2026-01-15T12:00:00.000Z"}"#);
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{KEY}:")));
+        assert_eq!(request.headers[AUTHORIZATION], basic);
+        assert!(request.headers[AUTHORIZATION].is_sensitive());
     }
-    let default = segment("https://k@api.segment.io").expect("a sink");
-    assert_eq!(default.url.as_str(), "https://api.segment.io/v1/batch");
-    let own_path = segment("https://k@events.eu1.segmentapis.com/v2/b").expect("a sink");
-    assert_eq!(own_path.url.as_str(), "https://events.eu1.segmentapis.com/v2/b");
 }
 
 #[tokio::test]
-async fn the_write_key_is_never_shown() {
-    let mut fake = FakeSegment::start(KEY, None).expect("a fake");
-    let segment = segment(&fake.url()).expect("a sink");
-    fake.stop();
-    let outcome = segment.send(&[segment.payload(&stored(order()))]).await;
-    let shown = format!("{segment:?} {outcome:?}");
-    assert!(matches!(outcome, Outcome::Unavailable { .. }), "{outcome:?}");
-    assert!(!shown.contains(KEY) && !shown.contains(&BASE64_STANDARD.encode(format!("{KEY}:"))), "{shown}");
+async fn a_check_says_that_the_region_is_not_proven() {
+    let fake = Fake::start();
+    let sink = Fake::sink(&Fake::account());
+    let check = sink.check(&Loopback::new(fake.hosts()), NOW, true).await;
+    let states: Vec<_> = check.steps.iter().map(|step| (step.name, step.state)).collect();
+    assert_eq!(
+        states,
+        [
+            ("reachable", StepState::Passed),
+            ("authenticated", StepState::Passed),
+            ("object_exists", StepState::Unprovable),
+            ("sample_event", StepState::Unprovable),
+        ]
+    );
+    assert_eq!(fake.0.messages()[0]["event"], "Flowstate Connection Tested");
+}
+
+#[tokio::test]
+async fn an_event_over_the_limit_is_asked_about_and_its_batch_halved() {
+    let fake = Fake::start();
+    let (sink, http) = (Fake::sink(&Fake::account()), Loopback::new(fake.hosts()));
+    let mut event = Event::new(Kind::Track, "m-1");
+    event.user_id = Some("u-1".into());
+    event.event = Some("Grown".into());
+    event.properties = Some(format!(r#"{{"text":"{}"}}"#, "x".repeat(33_000)).into());
+    let Mapped::Operations(operations) = sink.map(&stored(event)) else { panic!("it is refused") };
+    assert!(operations[0].body.len() <= sink.manners().endpoints[0].operation_bytes_max);
+    let answer = http.send(sink.request(&[&operations[0]], NOW)).await.expect("an answer");
+    let verdicts = sink.verdicts(&[&operations[0]], &answer, NOW);
+    let [Verdict::Failed(failure)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((failure.class, failure.scope), (Class::Validation, Scope::Batch));
+    assert_eq!((fake.0.received(), fake.0.violations().len()), (0, 1));
+}
+
+#[test]
+fn limits_are_within_those_of_the_contract() {
+    let Some(specs) = conformance::specs() else {
+        return conformance::skip("limits_are_within_those_of_the_contract");
+    };
+    let text = std::fs::read_to_string(specs.join("contracts/segment.json")).expect("a contract");
+    let contract: Value = serde_json::from_str(&text).expect("JSON");
+    let (limits, told) = (manners().endpoints[0], &contract["ops"]["batch"]);
+    assert_eq!(told["our_items"], limits.operations_max);
+    assert!(
+        told["max_bytes"].as_u64().is_some_and(|max| limits.batch_bytes_max as u64 + 100 < max),
+        "{told}"
+    );
+    for (region, host) in contract["hosts"].as_object().expect("hosts") {
+        let url = Region::parse(region).expect("a region").batch_url();
+        assert_eq!(url.as_str(), format!("{}{}", host.as_str().unwrap(), told["path"].as_str().unwrap()));
+    }
 }
 
 fn text() -> impl Strategy<Value = Option<String>> {
@@ -192,7 +232,8 @@ proptest! {
             }
         }
         prop_assert_eq!(event.timestamp(NOW).1, Flags::default());
-        let sent: Value = serde_json::from_slice(&payload::payload(&stored(event))).expect("JSON");
+        let stored = stored(event);
+        let sent: Value = serde_json::from_slice(&payload::payload(&stored, stored.record.context.as_deref())).expect("JSON");
         prop_assert_eq!(sent, Value::Object(expected));
     }
 }
