@@ -7,9 +7,9 @@
 pub mod engine;
 mod feed;
 mod http;
-mod integrations;
 mod outcome;
 mod retry;
+pub mod service;
 mod sink;
 pub mod vendors;
 mod worker;

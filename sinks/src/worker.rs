@@ -5,7 +5,7 @@ mod cut;
 mod tests;
 mod watch;
 
-use crate::integrations::include;
+use crate::engine::selection::include;
 use crate::{Feed, Outcome, Retry, Sink};
 use bytes::Bytes;
 use cut::cut;
@@ -201,7 +201,7 @@ impl Worker {
 
     fn wants(&self, event: &Stored<Event<'static>>) -> bool {
         let names = [self.sink.integration(), &self.destination];
-        !event.test && include(event.record.integrations.as_deref(), &names)
+        !event.test && include(event.record.integrations.as_deref(), &names, false)
     }
 
     fn item(&self, event: &Stored<Event<'static>>) -> Item {

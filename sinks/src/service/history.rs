@@ -1,0 +1,23 @@
+//! Finding events by time.
+
+use async_trait::async_trait;
+use pipeline::Micros;
+use pipeline::connection::ReplaySpec;
+use pipeline::log::{Offset, PartitionId};
+
+/// What can be asked about the past of the log; the query engine answers it.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// The offset of the first event of a partition that was received at `time` or later; `None` when
+    /// there is none yet.
+    ///
+    /// # Errors
+    /// When the log cannot be searched; the text says why.
+    async fn first_at(&self, partition: &PartitionId, time: Micros) -> Result<Option<Offset>, String>;
+
+    /// How many events a replay looks at, and how many of them it selects by its condition.
+    ///
+    /// # Errors
+    /// When the log cannot be searched; the text says why.
+    async fn count(&self, spec: &ReplaySpec) -> Result<(u64, u64), String>;
+}
