@@ -1,10 +1,14 @@
 //! The routes of the management API.
 
 mod accounting;
+mod connections;
 mod dead_letters;
 mod events;
+mod integrations;
+mod replays;
 mod sources;
 mod sql;
+mod suppressions;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +18,7 @@ use crate::fields::BODY_BYTES_MAX;
 use crate::problem::Problem;
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
-use actix_web::web::{Data, PayloadConfig, Query, QueryConfig, ServiceConfig, resource, route, scope};
+use actix_web::web::{Data, PayloadConfig, QueryConfig, ServiceConfig, resource, route, scope};
 use actix_web::{HttpResponse, Route};
 
 /// Where the API lies.
@@ -33,6 +37,8 @@ struct Endpoint {
 fn endpoints() -> Vec<Endpoint> {
     let get = |path, answer| Endpoint { path, method: Method::GET, answer };
     let post = |path, answer| Endpoint { path, method: Method::POST, answer };
+    let patch = |path, answer| Endpoint { path, method: Method::PATCH, answer };
+    let delete = |path, answer| Endpoint { path, method: Method::DELETE, answer };
     vec![
         get("/sources", |route| route.to(sources::list)),
         post("/sources", |route| route.to(sources::add)),
@@ -41,7 +47,29 @@ fn endpoints() -> Vec<Endpoint> {
         post("/sql", |route| route.to(sql::run)),
         get("/events/{messageId}", |route| route.to(events::find)),
         get("/accounting", |route| route.to(accounting::list)),
+        get("/integrations", |route| route.to(integrations::list)),
+        get("/integrations/{vendor}", |route| route.to(integrations::show)),
+        get("/connections", |route| route.to(connections::list)),
+        post("/connections", |route| route.to(connections::add)),
+        get("/connections/{id}", |route| route.to(connections::show)),
+        patch("/connections/{id}", |route| route.to(connections::change)),
+        delete("/connections/{id}", |route| route.to(connections::erase)),
+        post("/connections/{id}/enable", |route| route.to(connections::enable)),
+        post("/connections/{id}/pause", |route| route.to(connections::pause)),
+        post("/connections/{id}/resume", |route| route.to(connections::resume)),
+        post("/connections/{id}/test", |route| route.to(connections::test)),
+        post("/connections/{id}/preview", |route| route.to(connections::preview)),
+        post("/connections/{id}/replays", |route| route.to(replays::begin)),
+        get("/replays", |route| route.to(replays::list)),
+        get("/replays/{id}", |route| route.to(replays::show)),
+        post("/replays/{id}/pause", |route| route.to(replays::pause)),
+        post("/replays/{id}/resume", |route| route.to(replays::resume)),
+        post("/replays/{id}/cancel", |route| route.to(replays::cancel)),
         get("/dead-letters", |route| route.to(dead_letters::list)),
+        post("/dead-letters/retry", |route| route.to(dead_letters::retry)),
+        get("/suppressions", |route| route.to(suppressions::list)),
+        post("/suppressions", |route| route.to(suppressions::add)),
+        delete("/suppressions", |route| route.to(suppressions::lift)),
     ]
 }
 
@@ -84,6 +112,3 @@ async fn method_not_allowed() -> Result<HttpResponse, Problem> {
     let message = format!("this path does not take this method; {ROOT}{OPENAPI_PATH} lists them");
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
 }
-
-/// The parameters of an address as pairs, so that unknown ones can be refused.
-type Parameters = Query<Vec<(String, String)>>;

@@ -3,13 +3,17 @@
 use crate::problem::Problem;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
+use pipeline::Micros;
+use pipeline::event::parse_timestamp;
 use serde_json::{Map, Value};
 
 /// The largest body, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// The fields that were not taken yet.
-#[derive(Debug)]
+/// A time as it is given.
+pub(crate) const TIME: &str = "2026-11-23T18:00:00Z";
+
+/// The fields that were not taken yet. It has no `Debug`, as some of them are credentials.
 pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -23,12 +27,62 @@ impl Fields {
         }
     }
 
-    /// A text that must be there.
-    pub(crate) fn text(&mut self, name: &str) -> Result<String, Problem> {
+    /// The fields of a body that may be left out.
+    pub(crate) fn parse_optional(body: Result<Bytes, actix_web::Error>) -> Result<Self, Problem> {
+        match body {
+            Ok(body) if body.is_empty() => Ok(Self(Map::new())),
+            body => Self::parse(body),
+        }
+    }
+
+    /// Whether a field is there that was not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Any value; `None` when it is not there or null.
+    pub(crate) fn optional(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A text such as `example`; `None` when it is not there or null.
+    pub(crate) fn optional_text(&mut self, name: &str, example: &str) -> Result<Option<String>, Problem> {
+        match self.optional(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Problem::wrong(name, "must be a text", example)),
+        }
+    }
+
+    /// A time as RFC 3339; `None` when it is not there or null.
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<Micros>, Problem> {
+        let Some(text) = self.optional_text(name, TIME)? else { return Ok(None) };
+        let time = parse_timestamp(&text).map(Some);
+        time.ok_or_else(|| Problem::wrong(name, "must be a time as RFC 3339", TIME))
+    }
+
+    /// A number; `None` when it is not there or null.
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<f64>, Problem> {
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        let number = value.as_f64().map(Some);
+        number.ok_or_else(|| Problem::wrong(name, "must be a number", "10"))
+    }
+
+    /// An object; empty when it is not there.
+    pub(crate) fn object(&mut self, name: &str) -> Result<Map<String, Value>, Problem> {
+        match self.optional(name) {
+            None => Ok(Map::new()),
+            Some(Value::Object(object)) => Ok(object),
+            Some(_) => Err(Problem::wrong(name, "must be an object", "{}")),
+        }
+    }
+
+    /// A text such as `example` that must be there.
+    pub(crate) fn text(&mut self, name: &str, example: &str) -> Result<String, Problem> {
         match self.0.remove(name) {
             Some(Value::String(text)) => Ok(text),
-            Some(_) => Err(Problem::field(name, format!("field `{name}` is not a text"))),
-            None => Err(Problem::field(name, format!("field `{name}` is missing"))),
+            Some(_) => Err(Problem::wrong(name, "must be a text", example)),
+            None => Err(Problem::wrong(name, "is missing, it must be a text", example)),
         }
     }
 
@@ -42,12 +96,11 @@ impl Fields {
         if let (None, Some(default)) = (self.0.get(name), default) {
             return Ok(default);
         }
-        let text = self.text(name)?;
+        let example = words.first().map_or("", |(word, _)| word);
+        let text = self.text(name, example)?;
         words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            let shown: String = text.chars().take(80).collect();
-            let message = format!("field `{name}` is `{shown}`: allowed are {}", words.join(", "));
-            Problem::field(name, message)
+            Problem::wrong(name, format!("must be one of {}", words.join(", ")), example)
         })
     }
 
@@ -56,7 +109,7 @@ impl Fields {
         match self.0.remove(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
-            Some(_) => Err(Problem::field(name, format!("field `{name}` is not true or false"))),
+            Some(_) => Err(Problem::wrong(name, "must be true or false", "true")),
         }
     }
 
@@ -66,7 +119,7 @@ impl Fields {
             None => Ok(()),
             Some(name) => {
                 let shown: String = name.chars().take(80).collect();
-                Err(Problem::field(&shown, format!("field `{shown}` is unknown: allowed are {allowed}")))
+                Err(Problem::wrong(shown, format!("is not known, allowed are {allowed}"), ""))
             }
         }
     }

@@ -1,20 +1,28 @@
-//! The management API: sources, SQL, the life of an event, and the accounts.
+//! The management API: sources, connections, SQL, the life of an event, and the accounts.
 //!
-//! It knows the control store, and the log only through [`Reads`], which the binary implements over
-//! the room of queries. Every answer but rows is JSON; every error is `{"code","message"}`.
+//! It knows the control store, the log only through [`Reads`], and delivery only through
+//! [`Deliveries`]; the binary implements both over the other rooms. Every answer but rows is JSON;
+//! every error is `{"code","message"}`, with `fields` where something entered is wrong.
 
 mod api;
 mod auth;
+mod deliveries;
 mod fields;
+mod parameters;
 mod problem;
 mod reads;
 
 pub use api::configure;
+pub use deliveries::{
+    DeadLetter, DeadLetters, DeadLettersOf, DeadOnes, Deliveries, DeliveriesError, Estimate, Preview,
+    PreviewedEvent, PreviewedRequest, Status, Step, StepState, WaitsFor,
+};
 pub use reads::{
-    Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+    Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
 
 use pipeline::Clock;
+use pipeline::connection::Connections;
 use pipeline::control::{Control, KeyHash, Keys};
 use std::sync::Arc;
 
@@ -23,6 +31,8 @@ pub struct Console {
     control: Arc<dyn Control>,
     keys: Arc<Keys>,
     reads: Arc<dyn Reads>,
+    connections: Arc<Connections>,
+    deliveries: Arc<dyn Deliveries>,
     clock: Clock,
     process_key: Option<KeyHash>,
 }
@@ -34,9 +44,11 @@ impl Console {
         control: Arc<dyn Control>,
         keys: Arc<Keys>,
         reads: Arc<dyn Reads>,
+        connections: Arc<Connections>,
+        deliveries: Arc<dyn Deliveries>,
         clock: Clock,
         process_key: Option<KeyHash>,
     ) -> Self {
-        Self { control, keys, reads, clock, process_key }
+        Self { control, keys, reads, connections, deliveries, clock, process_key }
     }
 }

@@ -1,8 +1,10 @@
 //! Errors as the client sees them.
 
+use crate::deliveries::DeliveriesError;
 use crate::reads::ReadError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
+use pipeline::connection::{ConnectionError, Mistake};
 use pipeline::control::ControlError;
 use serde::Serialize;
 
@@ -20,17 +22,24 @@ pub(crate) struct Problem {
     /// The field, parameter or part of the address that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    /// Everything that is wrong, each with its rule and an example.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Mistake>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
+        Self { status, code, message: message.into(), field: None, fields: Vec::new() }
     }
 
-    /// A field, a parameter or a body that is wrong.
-    pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_field", message);
-        Self { field: Some(field.to_owned()), ..problem }
+    /// A field, a parameter or a part of the address that breaks a rule, such as `must be a number`,
+    /// with a value that would be taken.
+    pub(crate) fn wrong(
+        field: impl Into<String>,
+        rule: impl Into<String>,
+        example: impl Into<String>,
+    ) -> Self {
+        Self::from(ConnectionError::Wrong(vec![Mistake::new(field, rule, example)]))
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -66,6 +75,44 @@ impl From<ControlError> for Problem {
                 tracing::error!(%error, "the control store failed a request of the management API");
                 let message = "the control store failed; the server's log says why";
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<ConnectionError> for Problem {
+    fn from(error: ConnectionError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConnectionError::Wrong(fields) => {
+                let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_field", message);
+                Self { field: fields.first().map(|one| one.field.clone()), fields, ..problem }
+            }
+            ConnectionError::NotAvailable { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_available_yet", message)
+            }
+            ConnectionError::State(_) => Self::new(StatusCode::CONFLICT, "wrong_state", message),
+            ConnectionError::Sealed(_) => {
+                tracing::error!(
+                    error = message,
+                    "the credentials of a connection cannot be sealed or opened"
+                );
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "sealed", message)
+            }
+            ConnectionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeliveriesError> for Problem {
+    fn from(error: DeliveriesError) -> Self {
+        let (status, code) = match &error {
+            DeliveriesError::Refused(_) => (StatusCode::CONFLICT, "wrong_state"),
+            DeliveriesError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            DeliveriesError::Failed(_) => {
+                tracing::error!(%error, "delivery failed a request of the management API");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
         };
         Self::new(status, code, error.to_string())

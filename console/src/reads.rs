@@ -120,6 +120,43 @@ pub struct StoredAt {
     pub r#type: String,
     /// The name of a `track` call.
     pub event: Option<String>,
+    /// What became of it at each destination, oldest first: every attempt, and what left it out.
+    pub deliveries: Vec<Delivered>,
+}
+
+/// A decision of a destination about an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// When, as RFC 3339.
+    pub at: String,
+    /// The id of the connection.
+    pub destination: String,
+    /// The id of the replay; `None` for live traffic.
+    pub replay: Option<String>,
+    /// `delivered`, `retry`, `waiting`, `released`, `filtered`, `suppressed`, `dead` or `revived`.
+    pub outcome: String,
+    /// `live`, `manual` or `replay`.
+    pub trigger: String,
+    /// How many attempts the event has had, this one included; 0 where none was made.
+    pub attempt: u32,
+    /// When it is sent again, as RFC 3339.
+    pub next_at: Option<String>,
+    /// Why the attempt failed.
+    pub class: Option<String>,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// The vendor's own code.
+    pub vendor_code: Option<String>,
+    /// What happened and what to do, or which rule left it out.
+    pub reason: Option<String>,
+    /// How long the vendor took, in µs.
+    pub latency_us: Option<u64>,
+    /// The request, for failures only: at most 2 KB, no secret.
+    pub sent: Option<String>,
+    /// The answer, for failures only: at most 2 KB, no secret.
+    pub answered: Option<String>,
+    /// The version of the connection's configuration that was in force.
+    pub version: u64,
 }
 
 /// Why an event was rejected.

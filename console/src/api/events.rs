@@ -11,9 +11,8 @@ const MESSAGE_ID_BYTES_MAX: usize = 1_000;
 /// What became of a message id; no sources when it never came.
 pub(super) async fn find(console: Data<Console>, message_id: Path<String>) -> Result<HttpResponse, Problem> {
     if message_id.len() > MESSAGE_ID_BYTES_MAX {
-        let message =
-            format!("`messageId` has {} bytes: allowed are {MESSAGE_ID_BYTES_MAX}", message_id.len());
-        return Err(Problem::field("messageId", message));
+        let rule = format!("has {} bytes, allowed are {MESSAGE_ID_BYTES_MAX}", message_id.len());
+        return Err(Problem::wrong("messageId", rule, ""));
     }
     Ok(HttpResponse::Ok().json(console.reads.event(message_id.into_inner()).await?))
 }

@@ -11,6 +11,9 @@ use pipeline::control::{Control, Secret, Source, SourceKind};
 use pipeline::event::format_timestamp;
 use serde_json::{Value, json};
 
+/// A name of a source.
+const EXAMPLE: &str = "web-shop";
+
 /// Lists the sources. Changes made by other processes are taken over by then.
 pub(super) async fn list(console: Data<Console>) -> Result<HttpResponse, Problem> {
     console.keys.refresh().await?;
@@ -25,8 +28,11 @@ pub(super) async fn add(
     body: Result<Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::parse(body)?;
-    let name = fields.text("name")?;
-    Source::check_name(&name).map_err(|error| Problem::field("name", error.to_string()))?;
+    let name = fields.text("name", EXAMPLE)?;
+    Source::check_name(&name).map_err(|_| {
+        let rule = format!("must be 1 to {} of a-z, 0-9, `-` and `_`", Source::NAME_MAX);
+        Problem::wrong("name", rule, EXAMPLE)
+    })?;
     let kinds = SourceKind::ALL.map(|kind| (kind.as_str(), kind));
     let kind = fields.word("kind", &kinds, None)?;
     let test = fields.flag("test")?;

@@ -12,22 +12,25 @@ use futures::{StreamExt, TryStreamExt, stream};
 /// The longest query, in bytes.
 const SQL_BYTES_MAX: usize = 256 << 10;
 
+/// A query.
+const EXAMPLE: &str = "SELECT event, count(*) FROM events GROUP BY event";
+
 /// Answers a query in pieces, as they come. The query ends when the client goes.
 pub(super) async fn run(
     console: Data<Console>,
     body: Result<Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
     let mut fields = Fields::parse(body)?;
-    let sql = fields.text("sql")?;
+    let sql = fields.text("sql", EXAMPLE)?;
     let formats = Format::ALL.map(|format| (format.as_str(), format));
     let format = fields.word("format", &formats, Some(Format::Json))?;
     fields.end("`sql`, `format`")?;
     if sql.len() > SQL_BYTES_MAX {
-        let message = format!("field `sql` has {} bytes: allowed are {SQL_BYTES_MAX}", sql.len());
-        return Err(Problem::field("sql", message));
+        let rule = format!("has {} bytes, allowed are {SQL_BYTES_MAX}", sql.len());
+        return Err(Problem::wrong("sql", rule, EXAMPLE));
     }
     if sql.trim().is_empty() {
-        return Err(Problem::field("sql", "field `sql` is empty"));
+        return Err(Problem::wrong("sql", "is empty", EXAMPLE));
     }
 
     // Most of what can go wrong does so before the first rows, and can then be a proper answer.

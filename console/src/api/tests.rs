@@ -1,3 +1,7 @@
+//! The promises of the API, over the real control store and fakes of the other rooms.
+
+mod fakes;
+
 use super::*;
 use crate::reads::{Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Rows, StoredAt};
 use actix_web::App;
@@ -6,12 +10,15 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use pipeline::Clock;
+use pipeline::connection::{ConnectionStore, Connections};
 use pipeline::control::sqlite::Sqlite;
-use pipeline::control::{ApiKey, Control, DeadLetter, Keys, Secret};
-use pipeline::log::PartitionId;
+use pipeline::control::{ApiKey, Control, Keys, Secret};
+use pipeline::seal::Keyring;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+
+use fakes::{Conditions, FakeDeliveries};
 
 const API_KEY: &str = "fs_api_0123456789";
 const PROCESS_KEY: &str = "fs_api_of_this_process";
@@ -60,8 +67,13 @@ impl Reads for Fake {
             partition: "aa".into(),
             offset,
         };
-        let stored =
-            StoredAt { place: place(7), committed: true, r#type: "track".into(), event: Some("Paid".into()) };
+        let stored = StoredAt {
+            place: place(7),
+            committed: true,
+            r#type: "track".into(),
+            event: Some("Paid".into()),
+            deliveries: Vec::new(),
+        };
         let web = InSource {
             source: "web".into(),
             test: false,
@@ -83,12 +95,15 @@ struct Room {
     _dir: tempfile::TempDir,
     keys: Arc<Keys>,
     fake: Arc<Fake>,
+    deliveries: Arc<FakeDeliveries>,
+    store: Arc<Sqlite>,
     console: Data<Console>,
 }
 
 async fn room() -> Room {
     let dir = tempfile::tempdir().unwrap();
-    let control: Arc<dyn Control> = Arc::new(Sqlite::open(&dir.path().join("control.db")).await.unwrap());
+    let store = Arc::new(Sqlite::open(&dir.path().join("control.db")).await.unwrap());
+    let control: Arc<dyn Control> = Arc::clone(&store) as _;
     let key = Secret::given(API_KEY).unwrap();
     let (name, hash, prefix) = ("admin".to_owned(), key.hash(), key.prefix());
     control.add_api_key(ApiKey { name, hash, prefix, created_at: 0 }).await.unwrap();
@@ -97,8 +112,14 @@ async fn room() -> Room {
     let reads: Arc<dyn Reads> = Arc::clone(&fake) as _;
     let process_key = Some(Secret::given(PROCESS_KEY).unwrap().hash());
     let clock = Clock::given(1_768_478_400_000_000);
-    let console = Data::new(Console::new(control, Arc::clone(&keys), reads, clock, process_key));
-    Room { _dir: dir, keys, fake, console }
+    let kept: Arc<dyn ConnectionStore> = Arc::clone(&store) as _;
+    let keyring = Arc::new(Keyring::random().unwrap());
+    let connections = Arc::new(Connections::new(kept, keyring, Arc::new(Conditions), clock.clone()));
+    let deliveries = Arc::new(FakeDeliveries::default());
+    let asked: Arc<dyn crate::Deliveries> = Arc::clone(&deliveries) as _;
+    let console =
+        Data::new(Console::new(control, Arc::clone(&keys), reads, connections, asked, clock, process_key));
+    Room { _dir: dir, keys, fake, deliveries, store, console }
 }
 
 macro_rules! app {
@@ -126,6 +147,10 @@ macro_rules! answer {
         }
     };
 }
+
+mod connections;
+mod deliveries;
+mod routing;
 
 #[actix_web::test]
 async fn only_who_has_an_api_key_is_let_in() {
@@ -254,6 +279,8 @@ async fn every_wrong_body_is_answered_with_the_name_of_the_field() {
         let (status, answer) = answer!(&app, post(&format!("{ROOT}{path}"), &body)).await;
         assert_eq!(answer["code"], code, "{shown}: {answer}");
         assert_eq!(answer["field"].as_str(), field, "{shown}: {answer}");
+        assert_eq!(answer["fields"][0]["field"].as_str(), field, "{shown}: {answer}");
+        assert_eq!(field.is_some(), answer["fields"][0]["rule"].is_string(), "{shown}: {answer}");
         assert_eq!(status, if code == "request_too_large" { 413 } else { 400 }, "{shown}");
     }
 }
@@ -333,37 +360,6 @@ async fn accounts_are_found_by_time_and_source() {
     );
     for (wrong, field) in [("from=yesterday", "from"), ("to=", "to"), ("until=2026-01-16", "until")] {
         let (status, body) = answer!(&app, get(&format!("/api/v1/accounting?{wrong}"))).await;
-        assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
-    }
-}
-
-#[actix_web::test]
-async fn dead_letters_are_listed_newest_first() {
-    let room = room().await;
-    let letter = |offset| DeadLetter {
-        destination: "segment".into(),
-        partition: PartitionId("aa".into()),
-        offset,
-        message_id: format!("m{offset}"),
-        status: 400,
-        reason: "no such event".into(),
-        at: 1_768_478_400_000_000,
-    };
-    let control = &room.console.control;
-    control.settle("segment", &PartitionId("aa".into()), 9, &[letter(3), letter(8)]).await.unwrap();
-    let app = app!(room);
-    let path = "/api/v1/dead-letters?destination=segment&limit=1";
-    let newest = json!({
-        "message_id": "m8", "partition": "aa", "offset": 8, "status": 400, "reason": "no such event",
-        "at": "2026-01-15T12:00:00.000000Z",
-    });
-    assert_eq!(answer!(&app, get(path)).await, (200, json!({"dead_letters": [newest]})));
-    let (_, all) = answer!(&app, get("/api/v1/dead-letters?destination=segment")).await;
-    assert_eq!(all["dead_letters"].as_array().unwrap().len(), 2);
-    for (wrong, field) in
-        [("limit=1", "destination"), ("destination=x&limit=0", "limit"), ("destination=x&to=1", "to")]
-    {
-        let (status, body) = answer!(&app, get(&format!("/api/v1/dead-letters?{wrong}"))).await;
         assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
     }
 }
