@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use anyhow::Context;
 use console::{
-    Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+    Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -73,16 +73,21 @@ impl Reads for EngineReads {
 
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
         let engine = Arc::clone(&self.0);
-        async move { Ok(life(engine.event(&message_id).await.map_err(read_error)?)) }.boxed()
+        async move {
+            let mut life = life(engine.event(&message_id).await.map_err(read_error)?);
+            for stored in life.sources.iter_mut().flat_map(|source| &mut source.stored) {
+                stored.deliveries = deliveries(&engine, &stored.place).await?;
+            }
+            Ok(life)
+        }
+        .boxed()
     }
 
     fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>> {
         let engine = Arc::clone(&self.0);
         async move {
             let answer = engine.query(&accounts_sql(&of)).await.map_err(read_error)?;
-            let document: Vec<_> = queries::format::json(answer).map_err(read_error).try_collect().await?;
-            let answer: Accounts = serde_json::from_slice(&document.concat())
-                .map_err(|error| ReadError::Failed(format!("the accounts are not as expected: {error}")))?;
+            let answer: Answered<Account> = objects(answer).await?;
             if answer.truncated {
                 return Err(ReadError::Limit("too many accounts; narrow them with `from` and `to`".into()));
             }
@@ -92,10 +97,36 @@ impl Reads for EngineReads {
     }
 }
 
+/// An answer as the format JSON has it.
 #[derive(Deserialize)]
-struct Accounts {
-    rows: Vec<Account>,
+struct Answered<T> {
+    rows: Vec<T>,
     truncated: bool,
+}
+
+/// The rows of an answer as objects.
+async fn objects<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<Answered<T>, ReadError> {
+    let document: Vec<_> = queries::format::json(answer).map_err(read_error).try_collect().await?;
+    serde_json::from_slice(&document.concat())
+        .map_err(|error| ReadError::Failed(format!("the rows are not as expected: {error}")))
+}
+
+/// What became of a stored event at destinations; nothing where nothing was ever delivered.
+async fn deliveries(engine: &Engine, place: &Place) -> Result<Vec<Delivered>, ReadError> {
+    let (partition, offset) = (&place.partition, place.offset);
+    let sql = format!(
+        r#"SELECT at, destination, replay, outcome, "trigger", attempt, next_at, class, status, vendor_code, reason,
+                  latency_us, sent, answered, version
+           FROM delivery_records
+           WHERE log_partition = '{partition}' AND first_offset <= {offset} AND last_offset >= {offset}
+                 AND array_has(offsets, {offset})
+           ORDER BY at, journal_sequence"#
+    );
+    match engine.query(&sql).await {
+        Ok(answer) => Ok(objects(answer).await?.rows),
+        Err(SqlError::Invalid { message, .. }) if message.contains("delivery_records") => Ok(Vec::new()),
+        Err(error) => Err(read_error(error)),
+    }
 }
 
 fn accounts_sql(of: &AccountsOf) -> String {
@@ -122,6 +153,7 @@ fn in_source(report: SourceReport) -> InSource {
         committed: at.file.is_some(),
         r#type: at.kind,
         event: at.event,
+        deliveries: Vec::new(),
     });
     let duplicates = report.repeats.iter().map(|at| place(&at.partition, at.offset, at.received_at));
     let rejected = report.rejected.into_iter().map(|at| Refusal {

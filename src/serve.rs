@@ -1,8 +1,8 @@
 //! `flowstate serve`: opens the rooms, listens, and closes them in the reverse order.
 
 mod announce;
+pub(crate) mod delivery;
 mod first_start;
-mod forward;
 mod http;
 mod stop;
 mod tls;
@@ -15,6 +15,7 @@ use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
 use console::Console;
+use delivery::{Answers, Delivery};
 use ingest::Ingest;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
@@ -43,7 +44,6 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     // Whatever can be wrong with the settings comes first, before anything is made.
     let tls = tls::config(&settings)?;
     let clock = Clock::system();
-    let sink = forward::sink(&settings, &clock)?;
     let tracking = ingest_config(&settings)?;
     let stop = stop::Stop::listen()?;
     let listening = http::listen(&settings, tls)?;
@@ -59,18 +59,19 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
     let process_key = Secret::api_key()?;
-    let read_from = Arc::clone(&log);
-    let reads = Arc::new(EngineReads(reads::engine(
-        move || read_from.snapshot(),
-        &settings,
-        Some(reads::spill_dir(&settings.data)),
-    )?));
+    let delivery = Delivery::open(&settings, &sqlite, &clock).await?;
+    let engine = reads::engine(delivery.snapshots(&log), &settings, Some(reads::spill_dir(&settings.data)))?;
+    let connections = Arc::clone(&delivery.connections);
+    let delivering = delivery.start(&log, &engine);
+    let answers = Answers { service: Arc::clone(&delivering.service), clock: clock.clone() };
     let rooms = http::Rooms {
         ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
         console: Data::new(Console::new(
             Arc::clone(&control),
             Arc::clone(&keys),
-            reads,
+            Arc::new(EngineReads(engine)),
+            connections,
+            Arc::new(answers),
             clock.clone(),
             Some(process_key.hash()),
         )),
@@ -78,7 +79,6 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         wal_bytes_max: settings.wal_bytes_max - segment_bytes(&settings),
         metrics: Data::new(http::metrics_recorder()?),
     };
-    let forwarding = sink.map(|sink| forward::start(sink, &control, &log, &clock));
     let announced = announce::write(&settings.data, &listening.local_url, process_key.reveal())?;
     let url = listening.url.clone();
     let server = http::serve(listening, rooms)?;
@@ -86,13 +86,12 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ended = stop.wait(server).await;
 
     // Nothing new comes in from here on; what was accepted is committed before the end.
-    if let Some(forwarding) = forwarding {
-        forwarding.stop().await;
-    }
+    let delivered = delivering.stop().await;
     following.abort();
     let closed = log.close().await;
     sqlite.close().await;
     announced.remove();
+    delivered?;
     closed.context("the last events were not committed; they are safe, and the next start commits them")?;
     ended
 }

@@ -92,5 +92,10 @@ fn argument(setting: &'static Setting) -> Arg {
     let help = format!("{} ({}{default}) [{}]", setting.doc, setting.allowed, setting.variable());
     // clap wants flags that live as long as the program, as the list of them does.
     let flag: &'static str = setting.flag_name().leak();
-    Arg::new(setting.name).long(flag).value_name("VALUE").help_heading(HEADING).help(help)
+    let argument = Arg::new(setting.name).long(flag).value_name("VALUE").help_heading(HEADING).help(help);
+    // A switch needs no value; one may still be given, as `--switch=false`.
+    if setting.default == "false" {
+        return argument.num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    argument
 }

@@ -33,12 +33,13 @@ pub(super) fn read(path: &Path, texts: &mut Texts) -> Result<(), WrongSetting> {
     Ok(())
 }
 
-/// Text and numbers as they are, a list of texts with commas.
+/// Text, numbers and truth values as they are, a list of texts with commas.
 fn as_text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
         toml::Value::Array(values) => {
             let texts: Option<Vec<_>> = values.iter().map(toml::Value::as_str).collect();
             texts.map(|texts| texts.join(","))

@@ -131,6 +131,15 @@ pub(crate) const KNOWN: &[Setting] = &[
         |s, text| put(&mut s.forward_to, values::destination(text).map(Some)),
     )),
     setting(
+        "allow_private_egress",
+        Scope::Server,
+        "false",
+        "Lets requests to vendors go to private addresses, over http, and to the `hosts` of a connection: \
+         for development and tests",
+        "true or false",
+        |s, text| put(&mut s.allow_private_egress, text.parse().ok()),
+    ),
+    setting(
         "commit_age_s",
         Scope::Server,
         "5",
@@ -263,6 +272,15 @@ pub(crate) const KNOWN: &[Setting] = &[
             Ok(())
         },
     ),
+    secret(setting(
+        "master_key",
+        Scope::NoFlag,
+        "",
+        "Keys that credentials are sealed under, the current one first; without it, one is kept in \
+         <data>/master.key",
+        "64 hexadecimal digits, as `openssl rand -hex 32` prints them; several are separated by spaces",
+        |s, text| put(&mut s.master_key, values::master_key(text).map(Some)),
+    )),
     secret(setting(
         "admin_key",
         Scope::NoFlag,

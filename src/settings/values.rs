@@ -92,6 +92,11 @@ pub(super) fn key(text: &str) -> Option<Private> {
     pipeline::control::Secret::given(text).and_then(|_| private(text))
 }
 
+/// Master keys, each of 64 hexadecimal digits.
+pub(super) fn master_key(text: &str) -> Option<Private> {
+    pipeline::seal::Keyring::parse(text).ok().and_then(|_| private(text))
+}
+
 /// A web address with a key as its user name.
 pub(super) fn destination(text: &str) -> Option<Private> {
     let url = Url::parse(text).ok()?;

@@ -13,9 +13,12 @@ mod crashes;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod delivery;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod errors;
+#[cfg(test)]
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]

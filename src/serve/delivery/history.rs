@@ -1,0 +1,76 @@
+//! The past of the log, by SQL.
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use pipeline::Micros;
+use pipeline::connection::ReplaySpec;
+use pipeline::event::format_timestamp;
+use pipeline::log::{Offset, PartitionId};
+use queries::Engine;
+use serde_json::Value;
+use sinks::service::History;
+use std::sync::Arc;
+
+/// Answers from the query engine.
+pub(super) struct SqlHistory(pub(super) Arc<Engine>);
+
+#[async_trait]
+impl History for SqlHistory {
+    async fn first_at(&self, partition: &PartitionId, time: Micros) -> Result<Option<Offset>, String> {
+        let sql = format!(
+            "SELECT min(log_offset) AS first FROM events
+             WHERE log_partition = '{partition}' AND received_at >= '{}'",
+            format_timestamp(time)
+        );
+        Ok(self.row(&sql).await?["first"].as_u64())
+    }
+
+    async fn count(&self, spec: &ReplaySpec) -> Result<(u64, u64), String> {
+        let row = self.row(&count_sql(spec)).await?;
+        Ok((row["scanned"].as_u64().unwrap_or(0), row["matched"].as_u64().unwrap_or(0)))
+    }
+}
+
+impl SqlHistory {
+    async fn row(&self, sql: &str) -> Result<Value, String> {
+        let answer = self.0.query(sql).await.map_err(|error| error.to_string())?;
+        let document: Vec<_> =
+            queries::format::json(answer).try_collect().await.map_err(|error| error.to_string())?;
+        let document: Value =
+            serde_json::from_slice(&document.concat()).map_err(|error| error.to_string())?;
+        Ok(document["rows"][0].clone())
+    }
+}
+
+fn count_sql(spec: &ReplaySpec) -> String {
+    let time = |comparison: &str, time: Option<Micros>| {
+        time.map(|time| format!("received_at {comparison} '{}'", format_timestamp(time)))
+    };
+    let range: Vec<_> = [time(">=", spec.from), time("<", spec.to)].into_iter().flatten().collect();
+    let range = if range.is_empty() { "true".to_owned() } else { range.join(" AND ") };
+    let condition = spec.condition.as_deref().unwrap_or("true");
+    // The condition was compiled by itself before, so that it cannot reach out of its parentheses.
+    format!(
+        "SELECT count(*) AS scanned, count(*) FILTER (WHERE ({condition}\n)) AS matched FROM events WHERE {range}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_bounded_by_the_times_of_the_replay() {
+        let spec = ReplaySpec {
+            condition: Some("event = 'a' -- all".into()),
+            from: Some(0),
+            to: Some(3_600_000_000),
+            ..ReplaySpec::default()
+        };
+        let sql = count_sql(&spec);
+        assert!(sql.contains("(event = 'a' -- all\n)"), "{sql}");
+        assert!(sql.contains("received_at >= '1970-01-01T00:00:00.000000Z'"), "{sql}");
+        assert!(sql.contains("received_at < '1970-01-01T01:00:00.000000Z'"), "{sql}");
+        assert!(count_sql(&ReplaySpec::default()).ends_with("WHERE true"));
+    }
+}
