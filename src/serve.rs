@@ -131,12 +131,10 @@ fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
     let defaults = ingest::Config::default();
     let config = ingest::Config {
         request_bytes_max,
-        event_bytes_max: usize::try_from(settings.event_bytes_max)?,
-        batch_events_max: usize::try_from(settings.batch_events_max)?,
         bodies_bytes_max: defaults.bodies_bytes_max.max(4 * request_bytes_max),
         body_timeout: settings.body_timeout,
-        rejected_bytes_per_hour: settings.rejected_bytes_per_hour,
         trusted_proxies: settings.trusted_proxies.clone(),
+        ..defaults
     };
     config.check()?;
     Ok(config)

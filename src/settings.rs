@@ -33,9 +33,6 @@ pub(crate) struct Settings {
     pub(crate) dedup_memory_bytes_max: u64,
     pub(crate) body_timeout: Duration,
     pub(crate) request_bytes_max: u64,
-    pub(crate) event_bytes_max: u64,
-    pub(crate) batch_events_max: u64,
-    pub(crate) rejected_bytes_per_hour: u64,
     pub(crate) trusted_proxies: Vec<ingest::Network>,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
@@ -134,11 +131,6 @@ impl Settings {
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return wrong("settings `tls_certificate` and `tls_key` belong together: set both or neither");
         }
-        if self.event_bytes_max > self.request_bytes_max {
-            return wrong(
-                "setting `event_bytes_max` is over `request_bytes_max`, so no such event could come",
-            );
-        }
         if self.commit_bytes > self.wal_bytes_max / 2 {
             return wrong("setting `commit_bytes` is over half of `wal_bytes_max`: allowed is at most half");
         }
@@ -159,9 +151,6 @@ impl Settings {
             dedup_memory_bytes_max: 0,
             body_timeout: Duration::ZERO,
             request_bytes_max: 0,
-            event_bytes_max: 0,
-            batch_events_max: 0,
-            rejected_bytes_per_hour: 0,
             trusted_proxies: Vec::new(),
             tls_certificate: None,
             tls_key: None,

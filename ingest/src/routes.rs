@@ -69,17 +69,22 @@ pub fn configure(service: &mut web::ServiceConfig, ingest: web::Data<Ingest>) {
 }
 
 fn resource(path: &'static str, methods: &'static str) -> Resource {
-    let preflight = move || async move { preflight(path, methods) };
+    let preflight = move |request| async move { preflight(path, methods, &request) };
     let refuse = move |request, payload| method_not_allowed(path, methods, request, payload);
     web::resource(path).route(web::method(Method::OPTIONS).to(preflight)).default_service(web::to(refuse))
 }
 
-/// Any page may send; whether its key is good, the request itself will find out.
-fn preflight(path: &'static str, methods: &'static str) -> HttpResponse {
+/// Any page may send, with whatever headers its library has (RudderStack's sends `AnonymousId`);
+/// whether its key is good, the request itself will find out. No header means anything to a server
+/// without cookies but those it reads, so all that are asked for are allowed.
+fn preflight(path: &'static str, methods: &'static str, request: &HttpRequest) -> HttpResponse {
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    let allowed = asked.cloned().unwrap_or(header::HeaderValue::from_static(ALLOWED_HEADERS));
     let response = HttpResponse::NoContent()
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods))
-        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, allowed))
+        .insert_header((header::VARY, "Access-Control-Request-Headers"))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"))
         .finish();
     meter::request(path, &response);

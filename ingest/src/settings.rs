@@ -57,10 +57,20 @@ fn host(request: &HttpRequest) -> Option<&str> {
     (!host.is_empty() && host.bytes().all(is_plain)).then_some(host)
 }
 
-/// A server without certificates of its own is either behind a proxy that has them, or on the
-/// machine of the one who tries it.
+/// How the page has to send: as it came here, by the word of the proxy in front or of our own
+/// certificate. Where neither tells, an `https` page on another machine gets `https`, as its browser
+/// would block anything else; nobody but the one who asks is affected by what it says of itself.
 fn scheme(request: &HttpRequest, host: &str) -> &'static str {
+    let said = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    match said("x-forwarded-proto") {
+        Some("https") => return "https",
+        Some("http") => return "http",
+        _ if request.app_config().secure() => return "https",
+        _ => {}
+    }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let is_local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
-    if is_local && !request.app_config().secure() { "http" } else { "https" }
+    let page = said(header::ORIGIN.as_str()).or_else(|| said(header::REFERER.as_str()));
+    let is_secure = page.is_some_and(|page| page.starts_with("https:"));
+    if is_secure && !is_local { "https" } else { "http" }
 }

@@ -235,12 +235,14 @@ async fn a_preflight_is_answered_without_a_key() {
         let request = TestRequest::with_uri(path)
             .method(Method::OPTIONS)
             .insert_header(("origin", "https://shop.example"))
-            .insert_header(("access-control-request-headers", "authorization"));
+            .insert_header(("access-control-request-headers", "anonymousid,authorization"));
         let answer = server.send(request).await;
+        assert_eq!(answer.header("access-control-allow-headers"), Some("anonymousid,authorization"));
         assert_eq!(answer.status, 204, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         assert_eq!(answer.header("access-control-max-age"), Some("86400"));
+        let answer = server.send(TestRequest::with_uri(path).method(Method::OPTIONS)).await;
         let headers = answer.header("access-control-allow-headers").unwrap();
         for header in ["authorization", "content-type", "x-write-key", "content-encoding", "x-retry-count"] {
             assert!(headers.contains(header), "{header}");
@@ -302,15 +304,33 @@ async fn analytics_js_gets_its_settings() {
     assert_eq!(answer.status, 200);
     let segment = &json["integrations"]["Segment.io"];
     assert_eq!(segment["apiKey"], BROWSER);
-    assert_eq!(
-        (&segment["apiHost"], &segment["protocol"]),
-        (&json!("events.shop.example/v1"), &json!("https"))
-    );
+    assert_eq!(segment["apiHost"], "events.shop.example/v1");
     assert!(json["plan"].is_object() && json["edgeFunction"].is_object());
     for (key, status) in [("nobody", 401), (DISABLED, 403)] {
         let answer = server.send(TestRequest::get().uri(&format!("/v1/projects/{key}/settings"))).await;
         assert_eq!(answer.status, status);
         answer.error();
+    }
+}
+
+#[actix_web::test]
+async fn analytics_js_is_told_to_send_the_way_it_came() {
+    let server = server().await;
+    for (host, header, protocol) in [
+        ("10.0.0.5:8080", ("x-other", "-"), "http"),
+        ("10.0.0.5:8080", ("origin", "http://10.0.0.5"), "http"),
+        ("events.shop.example", ("origin", "https://shop.example"), "https"),
+        ("events.shop.example", ("referer", "https://shop.example/cart"), "https"),
+        ("events.shop.example", ("x-forwarded-proto", "https"), "https"),
+        ("events.shop.example", ("x-forwarded-proto", "http"), "http"),
+        ("localhost:8080", ("origin", "https://shop.example"), "http"),
+    ] {
+        let request = TestRequest::get()
+            .uri(&format!("/v1/projects/{BROWSER}/settings"))
+            .insert_header(("host", host))
+            .insert_header(header);
+        let json = server.send(request).await.json();
+        assert_eq!(json["integrations"]["Segment.io"]["protocol"], protocol, "{host} {header:?}");
     }
 }
 

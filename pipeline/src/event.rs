@@ -4,9 +4,11 @@
 //! Text that is JSON is kept as the client sent it; nothing is reordered or reformatted.
 
 pub(crate) mod codec;
+mod message_id;
 mod timestamp;
 
 pub use codec::{CodecError, Record, RecordKind};
+pub use message_id::{MESSAGE_ID_CHARS_MAX, kept_message_id};
 pub use timestamp::{FUTURE_MAX, SKEW_MAX, format_timestamp, parse_timestamp};
 
 use crate::Micros;

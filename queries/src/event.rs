@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::{Expr, cast, col, lit};
 use pipeline::Micros;
+use pipeline::event::kept_message_id;
 use pipeline::log::table::TableKind;
 use pipeline::log::{Offset, PartitionId, Snapshot};
 use std::collections::BTreeMap;
@@ -84,14 +85,16 @@ pub struct RejectedAt {
 
 impl Engine {
     /// What became of a message id: where it is stored, which requests repeated it, and whether it
-    /// was rejected. All of it is read from one snapshot.
+    /// was rejected. All of it is read from one snapshot. An id of over 100 characters is found by what
+    /// it is kept as, see [`kept_message_id`].
     ///
     /// # Errors
     /// As [`Engine::query`].
     pub async fn event(&self, message_id: &str) -> Result<EventReport, SqlError> {
+        let kept = kept_message_id(message_id);
         let snapshot = self.snapshot();
         let mut found = Found { sources: BTreeMap::new(), truncated: false };
-        let is_id = || col("message_id").eq(lit(message_id));
+        let is_id = || col("message_id").eq(lit(&*kept));
         let stored = self.rows(&snapshot, TableKind::Events, is_id(), &["type", "event"]).await?;
         found
             .each(stored, |source, rows, row, (partition, offset, received_at)| {
@@ -100,7 +103,7 @@ impl Engine {
                 source.stored.push(StoredAt { partition, offset, received_at, kind, event, file });
             })
             .await?;
-        let again = array_has(col("duplicates"), lit(message_id));
+        let again = array_has(col("duplicates"), lit(&*kept));
         let repeats = self.rows(&snapshot, TableKind::Receipts, again, &[]).await?;
         found
             .each(repeats, |source, _, _, (partition, offset, received_at)| {

@@ -98,14 +98,22 @@ impl Server {
         Ok(sum(&text, "flowstate_log_compactions_total"))
     }
 
-    /// Ends it as an operator would, and waits until it has committed everything.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+    /// Ends it as an operator would, waits until it has committed everything, and returns the most
+    /// memory it had resident up to its end, in bytes.
+    pub(crate) fn stop(mut self) -> anyhow::Result<u64> {
+        let mut peak = self.peak_memory()?;
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM)?;
-        let status = self.child.wait()?;
+        let status = loop {
+            peak = peak.max(machine::peak_memory(self.child.id()).unwrap_or(0));
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
         if !status.success() {
             bail!("the server ended with {status}");
         }
-        Ok(())
+        Ok(peak)
     }
 
     /// Ends it with `kill -9`.

@@ -30,15 +30,10 @@ fn every_default_is_allowed_and_set() {
 fn the_defaults_and_bounds_of_ingest_are_those_of_the_settings() {
     let (settings, ingest) = (load("", &[], &[]).unwrap(), ingest::Config::default());
     assert_eq!(settings.request_bytes_max, ingest.request_bytes_max as u64);
-    assert_eq!(settings.event_bytes_max, ingest.event_bytes_max as u64);
-    assert_eq!(settings.batch_events_max, ingest.batch_events_max as u64);
-    assert_eq!(settings.rejected_bytes_per_hour, ingest.rejected_bytes_per_hour);
     assert_eq!(settings.body_timeout, ingest.body_timeout);
-    for (batch, timeout) in [(1, 0.1), (100_000, 3600.0)] {
-        let file = format!("batch_events_max = {batch}\nbody_timeout_s = {timeout}");
-        let settings = load(&file, &[], &[]).unwrap();
-        let (batch_events_max, body_timeout) = (settings.batch_events_max as usize, settings.body_timeout);
-        ingest::Config { batch_events_max, body_timeout, ..ingest.clone() }.check().unwrap();
+    for timeout in [0.1, 3600.0] {
+        let body_timeout = load(&format!("body_timeout_s = {timeout}"), &[], &[]).unwrap().body_timeout;
+        ingest::Config { body_timeout, ..ingest.clone() }.check().unwrap();
     }
 }
 
@@ -84,9 +79,6 @@ const WRONG: &[(&str, &str)] = &[
     ("dedup_memory_bytes_max", "1KiB"),
     ("body_timeout_s", "NaN"),
     ("request_bytes_max", "a lot"),
-    ("event_bytes_max", "2MiB"),
-    ("batch_events_max", "0"),
-    ("rejected_bytes_per_hour", "2TiB"),
     ("sql_timeout_s", "1.5"),
     ("sql_memory_bytes_max", "1"),
     ("sql_rows_max", "0"),
@@ -135,7 +127,6 @@ fn a_wrong_file_is_explained_without_showing_its_text() {
 fn settings_that_contradict_each_other_are_refused() {
     for (file, named) in [
         ("tls_key = 'a.pem'", "`tls_certificate`"),
-        ("request_bytes_max = '64KiB'\nevent_bytes_max = '128KiB'", "`request_bytes_max`"),
         ("wal_bytes_max = '16MiB'\ncommit_bytes = '16MiB'", "`wal_bytes_max`"),
     ] {
         let message = load(file, &[], &[]).unwrap_err();

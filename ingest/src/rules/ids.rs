@@ -2,13 +2,8 @@
 
 use super::{Broken, shown};
 use crate::text::string;
-use pipeline::event::{Event, Flags, Kind};
-use sha2::{Digest, Sha256};
+use pipeline::event::{Event, Flags, Kind, kept_message_id};
 use std::borrow::Cow;
-use std::fmt::Write;
-
-/// A message id of more characters is kept as its hash.
-const MESSAGE_ID_CHARS_MAX: usize = 100;
 
 /// The id of a message, made fit for the log.
 #[derive(Clone, Debug)]
@@ -22,8 +17,7 @@ pub(crate) struct MessageId<'a> {
 impl<'a> MessageId<'a> {
     /// Trims the id; makes a hash of one that is too long, and one where there is none.
     ///
-    /// Whole numbers count as their text. The hash is SHA-256 in hexadecimal: the same long id
-    /// always has the same hash, so that it is still recognised when it is sent again.
+    /// Whole numbers count as their text. See [`kept_message_id`] for the hash.
     pub(crate) fn read(json: Option<&'a str>, make: impl FnOnce() -> String) -> Result<Self, Broken> {
         let given = match json {
             None => None,
@@ -35,13 +29,10 @@ impl<'a> MessageId<'a> {
         let Some(id) = given.map(trimmed).filter(|id| !id.is_empty()) else {
             return Ok(Self { id: Cow::Owned(make()), original: None, flags: Flags::MADE_MESSAGE_ID });
         };
-        if id.len() <= MESSAGE_ID_CHARS_MAX || id.chars().count() <= MESSAGE_ID_CHARS_MAX {
-            return Ok(Self { id, original: None, flags: Flags::default() });
-        }
-        let hash = Sha256::digest(id.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("writing to a string does not fail");
-            hex
-        });
+        let hash = match kept_message_id(&id) {
+            Cow::Borrowed(_) => return Ok(Self { id, original: None, flags: Flags::default() }),
+            Cow::Owned(hash) => hash,
+        };
         Ok(Self { id: Cow::Owned(hash), original: Some(id), flags: Flags::HASHED_MESSAGE_ID })
     }
 

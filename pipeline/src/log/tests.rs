@@ -296,3 +296,58 @@ async fn a_batch_that_cannot_fit_is_refused_for_good_and_alone() {
     assert!(matches!(refused, Err(AppendError::TooLarge { .. })), "{refused:?}");
     assert_eq!(taken.unwrap().offset, 0);
 }
+
+#[tokio::test]
+async fn a_reader_that_waits_is_told_when_the_log_closes() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    log.append(batch("web", &["a"])).await.unwrap();
+    let mut reader = log.reader(0);
+    assert_eq!(reader.next(10).await.unwrap().0.len(), 1);
+    let waiting = tokio::spawn(async move { reader.next(10).await.map(|_| ()) });
+    log.close().await.unwrap();
+    let told = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(told, LogError::Store { .. }) && told.to_string().contains("nothing more to read"));
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_after_a_file_could_not_be_read() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    let ids: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    log.append(batch("web", &ids.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
+    log.flush().await.unwrap();
+    // So much behind them that the WAL gives up its oldest segments.
+    for id in 0..8 {
+        let mut event = Event::new(Kind::Track, format!("large-{id}"));
+        event.properties = Some(format!(r#"{{"text":"{}"}}"#, "x".repeat(512 << 10)).into());
+        let mut batch = Batch::new(Origin { source: "web".into(), test: false }, 1);
+        batch.push_event(&event);
+        log.append(batch).await.unwrap();
+        log.flush().await.unwrap();
+    }
+    log.close().await.unwrap();
+
+    // After the restart the first events are in their file alone.
+    let log = fixture.open().await;
+    let file = log.snapshot().tables[TableKind::Events.index()].table.files[0].path.clone();
+    let path = fixture.dir.path().join("tables/events").join(file);
+    let whole = std::fs::read(&path).unwrap();
+    let mut broken = whole.clone();
+    broken[4..whole.len() / 2].fill(0xff);
+    std::fs::write(&path, &broken).unwrap();
+    let mut reader = log.reader(0);
+    assert!(reader.next(1_000).await.is_err());
+    assert!(reader.next(1_000).await.is_err(), "an error is no end");
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(reader.next(1_000).await.unwrap().0.len(), 100);
+}
+
+#[tokio::test]
+async fn a_background_thread_that_ends_shows_in_the_status() {
+    let fixture = Fixture::new();
+    let log = fixture.open().await;
+    assert_eq!(log.status().failed, None);
+    log.published.set_ended("committer");
+    assert!(log.status().failed.is_some_and(|why| why.contains("`committer`") && why.contains("restart")));
+}

@@ -35,3 +35,16 @@ async fn an_unknown_id_and_one_that_looks_like_sql_are_found_nowhere() {
     lake.append(&[Event::new(Kind::Track, "it's; --")]).await;
     assert_eq!(lake.engine().event("it's; --").await.unwrap().sources.len(), 1);
 }
+
+#[tokio::test]
+async fn an_id_that_is_kept_as_its_hash_is_found_as_the_client_wrote_it() {
+    let lake = Lake::new().await;
+    let id = "long-".repeat(30);
+    let event = Event {
+        original_message_id: Some(id.as_str().into()),
+        ..Event::new(Kind::Track, pipeline::event::kept_message_id(&id).into_owned())
+    };
+    lake.append(&[event]).await;
+    let report = lake.engine().event(&id).await.unwrap();
+    assert_eq!((report.message_id.as_str(), report.sources.len()), (id.as_str(), 1));
+}

@@ -59,18 +59,18 @@ async fn a_damaged_checkpoint_is_passed_over() {
 async fn replaced_files_stay_until_no_query_can_read_them() {
     let setup = Setup::new().await;
     let table = setup.open().await;
-    append_frames(&table, 0, 8).await;
+    append_frames(&table, 0, 16).await;
     let before = table.snapshot();
     table.compact_once(CompactionPolicy::default()).await.unwrap().unwrap();
     assert_eq!(table.clean(Retention::default()).await.unwrap(), Cleaned::default());
-    assert_eq!(rows(&before).await, expected(0, 8));
+    assert_eq!(rows(&before).await, expected(0, 16));
     setup.clock.advance(HOUR);
-    assert_eq!(table.clean(Retention::default()).await.unwrap().files, 8);
+    assert_eq!(table.clean(Retention::default()).await.unwrap().files, 16);
     assert_eq!(table.clean(Retention::default()).await.unwrap().files, 0);
     let path = Path::from(before.files[0].path.as_str());
     assert!(matches!(before.store.head(&path).await, Err(object_store::Error::NotFound { .. })));
-    assert_eq!(rows(&table.snapshot()).await, expected(0, 8));
-    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 8));
+    assert_eq!(rows(&table.snapshot()).await, expected(0, 16));
+    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 16));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
