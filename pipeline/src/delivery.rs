@@ -124,7 +124,7 @@ pub enum Outcome {
     Retry,
     /// Not attempted: an earlier event of the same person has to go first.
     Waiting,
-    /// Sent although an earlier event of the same person has not been delivered; see `reason`.
+    /// It still waits, and no longer keeps later events of the same person back; see `reason`.
     Released,
     /// The destination does not want them; `reason` says which rule left them out.
     Filtered,
@@ -228,8 +228,9 @@ pub struct Record {
     pub trigger: Trigger,
     /// The events, ascending; empty where only the cursor moved past what is no event.
     pub offsets: Vec<Offset>,
-    /// For [`Outcome::Retry`] and [`Outcome::Waiting`], one entry for each of `offsets`: hashes of the
-    /// person's ids, which keep later events of the person back. Otherwise empty.
+    /// For [`Outcome::Retry`], [`Outcome::Waiting`] and [`Outcome::Revived`], one entry for each of
+    /// `offsets`: hashes of the person's ids, which keep later events of the person back. Otherwise
+    /// empty.
     pub keys: Vec<[u64; 2]>,
     /// The first offset that the lane has not decided, once this record is applied.
     pub cursor: Offset,

@@ -16,10 +16,7 @@ mod state;
 pub use events_at::FeedEventsAt;
 pub use gates::{Gate, Gates, Node};
 pub use lane::{Bounds, Command, Ended, GRACE, Handle, Lane, LaneConfig, LaneStatus, WaitsFor};
-pub use ports::{
-    Checkpoint, Dead, EventsAt, Hold, JournalError, LaneStore, Owner, Parked, Ports, Records, RuntimeTime,
-    Time,
-};
+pub use ports::{EventsAt, Hold, Owner, Ports, RuntimeTime, Time};
 pub use sink::{
     Account, Check, Failure, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, Rate, RetryProfile,
     Scope, Sink, Step, StepState, Verdict,

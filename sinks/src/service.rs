@@ -17,12 +17,13 @@ pub use destination::Status;
 pub use history::History;
 pub use preview::{Preview, PreviewedEvent, PreviewedRequest};
 
-use crate::engine::{Check, LaneStore, Node, RuntimeTime, Time};
+use crate::engine::{Check, Node, RuntimeTime, Time};
 use crate::vendors;
 use destination::Destination;
 use pipeline::condition::Compiler;
 use pipeline::connection::{Connection, ConnectionError, Connections, Start, State, Suppressed};
 use pipeline::control::ControlError;
+use pipeline::delivery::lane_store::LaneStore;
 use pipeline::delivery::table::Deliveries;
 use pipeline::egress::{Egress, HostMap, Http};
 use pipeline::log::{Log, LogError};

@@ -1,24 +1,22 @@
 //! Delivery of one partition's events to one destination.
 
 mod clock;
+mod config;
 mod dispatch;
 mod intake;
 mod ruling;
 mod settle;
 mod snippet;
 mod status;
-#[cfg(test)]
-mod tests;
 mod window;
 
+pub use config::{Bounds, Command, Ended, Handle, LaneConfig};
 pub use status::{LaneStatus, WaitsFor};
 
 use super::flow::{Permit, Schedule};
-use super::gates::{Gates, Shut};
-use super::mapping::Mapping;
-use super::ports::{Hold, JournalError, Ports};
-use super::selection::Selection;
-use super::sink::{OrderMode, RetryProfile, Sink};
+use super::gates::Shut;
+use super::ports::{Hold, Ports};
+use super::sink::Sink;
 use super::state::{LaneState, Save};
 use crate::Events;
 use clock::LaneClock;
@@ -29,9 +27,10 @@ use futures::stream::FuturesUnordered;
 use intake::{Loaded, Read};
 use pipeline::Micros;
 use pipeline::clock::SECOND;
-use pipeline::control::{ControlError, Secret};
+use pipeline::control::ControlError;
 use pipeline::delivery::Record;
-use pipeline::log::{LogError, Offset};
+use pipeline::delivery::journal::JournalError;
+use pipeline::log::Offset;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeSet, VecDeque};
@@ -47,78 +46,11 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// How often what changed is saved.
 const CHECKPOINT: Micros = 5 * SECOND;
 
-/// One destination's way through one partition.
-pub struct LaneConfig {
-    /// What makes requests of events.
-    pub sink: Arc<dyn Sink>,
-    /// Which events are meant for the destination.
-    pub selection: Selection,
-    /// The changes made to each event before the vendor's mapping.
-    pub mapping: Mapping,
-    /// What is kept in order.
-    pub order: OrderMode,
-    /// When failed operations are sent again.
-    pub retry: RetryProfile,
-    /// What every request passes, shared with the destination's other lanes.
-    pub gates: Arc<Gates>,
-    /// For a replay: the first offset that it does not reach.
-    pub end: Option<Offset>,
-    /// The version of the connection's configuration, for the records.
-    pub version: u64,
-    /// What must not stand in a record, wherever a vendor repeats it.
-    pub secrets: Vec<Secret>,
-    /// How much the lane may take in hand.
-    pub bounds: Bounds,
-    /// The seed of all jitter.
-    pub seed: u64,
-}
-
-/// How much a lane may take in hand. Beyond it, the lane reads no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// New events in memory, and a quarter as many that are sent again.
-    pub events: usize,
-    /// The sum of their operations, in bytes; one read may go beyond it.
-    pub bytes: usize,
-    /// Events that wait, about 180 bytes each. One window may go beyond it.
-    pub parked: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { events: 4_096, bytes: 16 << 20, parked: 1_000_000 }
-    }
-}
-
-/// What a lane can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Sends nothing more until [`Command::Resume`].
-    Pause,
-    /// Ends a pause or a hold; everything that was not decided is read again.
-    Resume,
-    /// Sends dead events again, in offset order. Those that were not decided are passed over.
-    Revive(Vec<Offset>),
-}
-
-/// Why a lane ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// It was told to.
-    Stopped,
-    /// A replay has decided everything it was to reach.
-    Finished,
-    /// The journal takes no more records. Nothing is lost; the process has to start anew.
-    Journal(JournalError),
-    /// The log cannot be read on; going on would leave events out in silence.
-    Log(LogError),
-}
-
 /// Delivers the events of one partition to one destination.
 ///
 /// 1. **At least once.** An event is decided once its record is durable in the journal, and only
 ///    then does the cursor pass it. A crash repeats what was under way, with the same ids.
-/// 2. **In order.** In [`OrderMode::PerUser`] a person's events reach the vendor in offset order, as
+/// 2. **In order.** In [`OrderMode::PerUser`](super::OrderMode::PerUser) a person's events reach the vendor in offset order, as
 ///    at most one request at a time. An event waits if any of its ids waits, and then all of its ids
 ///    do. Behind an event that cannot be delivered for long, the others of its person are released,
 ///    and a record says so.
@@ -195,14 +127,6 @@ enum Happened {
     Renewed(Option<Arc<dyn Sink>>),
     Permit(Permit),
     Nothing,
-}
-
-/// The ends of a lane that its owner keeps.
-pub struct Handle {
-    /// Tells the lane what to do.
-    pub commands: mpsc::Sender<Command>,
-    /// How the lane stands.
-    pub status: watch::Receiver<LaneStatus>,
 }
 
 impl Lane {
@@ -321,6 +245,11 @@ impl Lane {
             self.read(now);
             self.load(now);
             self.dispatch(now);
+        } else {
+            (self.waiting, self.permit) = (None, None);
+        }
+        if self.is_at_end() && self.state.cursor() < self.position {
+            self.pass_over();
         }
         self.checkpoint(now);
         self.append();
@@ -340,11 +269,14 @@ impl Lane {
     fn is_done(&self, now: Micros) -> bool {
         match self.mode {
             Mode::Stopping { until } => self.is_settled() && (self.flying.is_empty() || now >= until),
-            _ => {
-                let at_end = self.config.end.is_some_and(|end| self.position >= end);
-                at_end && self.is_idle() && self.undecided.is_empty() && self.state.parking.len() == 0
-            }
+            _ => self.is_at_end() && self.state.cursor() == self.position,
         }
+    }
+
+    /// Whether a replay has nothing left to do but to write its cursor down.
+    fn is_at_end(&self) -> bool {
+        let end = self.config.end.is_some_and(|end| self.position >= end);
+        end && self.is_idle() && self.undecided.is_empty() && self.state.parking.len() == 0
     }
 
     /// Forgets everything in hand; it is read again from the cursor.
@@ -389,9 +321,11 @@ impl Lane {
 
     /// When to look again although nothing happened.
     fn wake_in(&self, now: Micros) -> Duration {
-        let mut at = self.save_at;
+        // A save under way wakes by itself when it is over.
+        let mut at = if self.saving.is_some() { now + CHECKPOINT } else { self.save_at };
         match self.mode {
-            Mode::Stopping { until } => at = until,
+            Mode::Stopping { until } if until > now => at = until,
+            Mode::Stopping { .. } => at = now + CHECKPOINT,
             Mode::Running => {
                 for wake in [self.read_wake(), self.load_wake(), self.dispatch_wake(now)] {
                     at = at.min(wake.unwrap_or(Micros::MAX));

@@ -5,27 +5,14 @@ use crate::Feed;
 use crate::engine::Sink;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-pub use pipeline::delivery::journal::{JournalError, Records};
-pub use pipeline::delivery::lane_store::{Checkpoint, Dead, LaneStore, Parked};
+use pipeline::delivery::journal::Records;
+use pipeline::delivery::lane_store::LaneStore;
 use pipeline::delivery::{Class, LaneId};
 use pipeline::event::Event;
 use pipeline::log::{LogError, Offset, Stored};
 use pipeline::{Clock, Micros};
 use std::sync::Arc;
 use std::time::Duration;
-
-// --- What the flow control of `engine::flow` offers a lane (owner: flow). Times are the lane's, in µs. ---
-//
-// Breaker:     fn ask(&mut self, now: Micros) -> Result<bool /* a probe */, Micros /* ask again then */>;
-//              fn answered(&mut self, failed: bool, now: Micros, random: &mut StdRng);
-// Buckets:     fn ask(&mut self, operations: usize, now: Micros) -> Result<(), Micros>;  // takes when Ok
-//              fn freeze(&mut self, until: Micros);
-//              fn learn(&mut self, headers: &HeaderMap, now: Micros);
-// Concurrency: fn limit(&self) -> usize;
-//              fn answered(&mut self, signal, rtt_us: u64, in_flight: usize);
-// Fair:        fn take(&self, lane: &LaneId, again: bool) -> Option<Permit>;  async fn freed(&self);
-// Schedule:    fn next(&self, attempt: u32, sendable_us: u64, class: Class, retry_after: Option<Duration>,
-//                      random: &mut StdRng) -> Option<Duration>;  // None: given up
 
 /// The ports of a lane.
 #[derive(Clone)]

@@ -9,15 +9,16 @@
 
 mod disk;
 mod plan;
+mod promises;
 mod time;
 mod vendor;
 mod world;
 
+use crate::engine::LaneState;
 use crate::engine::Time;
 use crate::engine::mapping::Mapping;
 use crate::engine::selection::{KnownAs, Selection};
 use crate::engine::state::fold;
-use crate::engine::{Checkpoint, LaneState};
 use crate::engine::{
     Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, Node, Ports, RetryProfile, Sink, WaitsFor,
 };
@@ -25,6 +26,7 @@ use disk::{Machine, SimulatedFeed};
 use pipeline::Micros;
 use pipeline::clock::{HOUR, SECOND};
 use pipeline::connection::{Routing, Suppressed};
+use pipeline::delivery::lane_store::Checkpoint;
 use pipeline::delivery::{LaneId, Outcome, Record};
 use pipeline::log::Offset;
 use plan::Plan;
@@ -48,6 +50,8 @@ struct Report {
     lane: LaneId,
     /// Everything that the journal holds.
     records: Vec<Record>,
+    /// The requests as the vendor saw them come in.
+    requests: Vec<(Micros, Vec<Offset>)>,
 }
 
 /// Runs one simulation from beginning to end, through all its crashes.
@@ -72,7 +76,12 @@ fn simulate(seed: u64, plan: Plan) -> Report {
         world.look_at_the_end();
     }
     let state = world.lock();
-    Report { problems: state.problems.clone(), lane: world.lane(), records: state.disk.journal.clone() }
+    Report {
+        problems: state.problems.clone(),
+        lane: world.lane(),
+        records: state.disk.journal.clone(),
+        requests: state.vendor.log.clone(),
+    }
 }
 
 /// One life of the process.

@@ -1,13 +1,11 @@
 //! What a lane knows: a fold over its records in the journal.
 
 mod parking;
-#[cfg(test)]
-mod tests;
 
 pub(in crate::engine) use parking::{AT_ONCE, Item, Parking, used};
 
-use super::ports::{Checkpoint, Dead, LaneStore, Parked};
 use pipeline::control::ControlError;
+use pipeline::delivery::lane_store::{Checkpoint, Dead, LaneStore, Parked};
 use pipeline::delivery::{Class, LaneId, Outcome, Record, Trigger};
 use pipeline::log::Offset;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,6 +175,11 @@ impl LaneState {
     /// Whether something was decided about this offset.
     pub fn decided(&self, offset: Offset) -> bool {
         offset < self.cursor || self.ahead.contains_key(&offset) || self.parking.get(offset).is_some()
+    }
+
+    /// How many offsets at or above the cursor are decided.
+    pub(in crate::engine) fn ahead_len(&self) -> usize {
+        self.ahead.len()
     }
 
     /// The last decided offset at or above the cursor that no longer waits.

@@ -7,14 +7,15 @@ use crate::engine::flow::BreakerState;
 use crate::engine::mapping::Mapping;
 use crate::engine::selection::Selection;
 use crate::engine::{
-    Bounds, Checkpoint, Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, LaneState, LaneStatus,
-    Node, OrderMode, Ports, Sink, Time, WaitsFor,
+    Bounds, Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, LaneState, LaneStatus, Node,
+    OrderMode, Ports, Sink, Time, WaitsFor,
 };
 use crate::{Events, Feed};
 use pipeline::Micros;
 use pipeline::condition::Condition;
 use pipeline::connection::{Connection, Order, Start, StartFrom, Suppressed};
 use pipeline::control::Secret;
+use pipeline::delivery::lane_store::Checkpoint;
 use pipeline::delivery::{LaneId, Record};
 use pipeline::log::Offset;
 use std::collections::BTreeMap;
@@ -258,7 +259,7 @@ impl Template {
             while let Some(group) = reader.next_group()? {
                 found.extend(group.into_iter().filter(|(_, record)| record.lane == of));
             }
-            Ok::<_, crate::engine::JournalError>(found)
+            Ok::<_, pipeline::delivery::journal::JournalError>(found)
         })
         .await
         .map_err(|error| ServiceError::History(error.to_string()))?

@@ -1,9 +1,9 @@
 //! Counts what lanes decide, on the way to the journal.
 
-use crate::engine::{JournalError, Records};
 use async_trait::async_trait;
 use metrics::counter;
 use pipeline::delivery::journal::Journal;
+use pipeline::delivery::journal::{JournalError, Records};
 use pipeline::delivery::{Outcome, Record};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -332,14 +332,26 @@ fn is_destinations(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Failed(failure) if failure.scope == Scope::Destination)
 }
 
-/// The failure that the gates should know of: none if any operation was taken.
+/// The failure that the gates should know of. A vendor that asks to wait is always heard; otherwise
+/// there is none where it took any operation, or answered well and refused them one by one.
 fn told_about_destination(verdicts: &[Verdict]) -> Option<&Failure> {
-    let failures = verdicts.iter().map(|verdict| match verdict {
-        Verdict::Failed(failure) => Some(failure),
-        Verdict::Delivered => None,
-    });
-    let failures: Vec<&Failure> = failures.collect::<Option<_>>().unwrap_or_default();
-    failures.iter().find(|failure| failure.scope == Scope::Destination).or(failures.first()).copied()
+    let failures = || {
+        verdicts.iter().filter_map(|verdict| match verdict {
+            Verdict::Failed(failure) => Some(failure),
+            Verdict::Delivered => None,
+        })
+    };
+    if let Some(wait) = failures().find(|failure| ruling(failure, 1) == Ruling::Freeze) {
+        return Some(wait);
+    }
+    if verdicts.contains(&Verdict::Delivered) {
+        return None;
+    }
+    let one_by_one = |failure: &&Failure| {
+        failure.scope == Scope::Item && failure.status.is_some_and(|status| status < 300)
+    };
+    let told = failures().find(|failure| failure.scope == Scope::Destination);
+    told.or(failures().next()).filter(|failure| !one_by_one(failure))
 }
 
 fn hold(failure: &Failure) -> Hold {

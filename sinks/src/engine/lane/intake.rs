@@ -20,6 +20,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// How many events are read and mapped in one go.
 const READ_MAX: usize = 128;
 
+/// So many windows may be decided above the cursor, while an event at the cursor is not.
+const AHEAD_MAX: usize = 16;
+
 /// How many parked events are read in one go.
 const LOAD_MAX: usize = 256;
 
@@ -59,6 +62,7 @@ impl Lane {
         self.window.len() - self.window.again() >= bounds.events
             || self.window.bytes() >= bounds.bytes
             || self.state.parking.len() >= bounds.parked
+            || self.state.ahead_len() >= bounds.events * AHEAD_MAX
             || self.config.end.is_some_and(|end| self.position >= end)
     }
 

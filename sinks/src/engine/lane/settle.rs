@@ -181,7 +181,7 @@ impl Lane {
 
     /// With nothing under way, moves the cursor past what needs no delivery, and parks what it has in
     /// hand below decided events, so that no checkpoint reaches far back in the journal.
-    fn pass_over(&mut self) {
+    pub(super) fn pass_over(&mut self) {
         let last = self.state.last_ahead();
         let below: Vec<Offset> = self.undecided.range(..last.unwrap_or(0)).copied().collect();
         if !below.is_empty() && self.mode != Mode::Resuming {

@@ -2,11 +2,13 @@
 
 use super::world::World;
 use crate::engine::state::Save;
-use crate::engine::{Checkpoint, Dead, JournalError, LaneStore, Parked, Records};
 use crate::{Events, Feed};
 use async_trait::async_trait;
 use pipeline::control::ControlError;
-use pipeline::delivery::lane_store::{DeadFilter, DeadPage, LaneSummary};
+use pipeline::delivery::journal::{JournalError, Records};
+use pipeline::delivery::lane_store::{
+    Checkpoint, Dead, DeadFilter, DeadPage, LaneStore, LaneSummary, Parked,
+};
 use pipeline::delivery::{LaneId, Record};
 use pipeline::event::Event;
 use pipeline::log::{LogError, Offset, PartitionId, Stored};

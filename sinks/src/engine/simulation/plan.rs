@@ -70,6 +70,33 @@ pub(super) enum StormKind {
 }
 
 impl Plan {
+    /// An ordinary day without trouble, on which these people do something one after the other, each
+    /// at the time given.
+    pub(super) fn calm(people: &[&'static str], every: Micros) -> Self {
+        let event = |(index, person): (usize, &&'static str)| {
+            let (offset, at) = (index as Offset, index as Micros * every);
+            let mut event = Event::new(Kind::Track, format!("m{index}"));
+            event.event = Some("Order Completed".into());
+            event.user_id = Some((*person).into());
+            (offset, (at, stored(offset, at, event)))
+        };
+        Self {
+            order: OrderMode::PerUser,
+            replay: false,
+            events: people.iter().enumerate().map(event).collect(),
+            end: people.len() as Offset,
+            poison: BTreeSet::new(),
+            stuck: None,
+            bounds: Bounds::default(),
+            weather: Weather { latency_max_ms: 20, ..Weather::default() },
+            storms: Vec::new(),
+            credential: None,
+            crashes: Vec::new(),
+            jumps: Vec::new(),
+            revive: false,
+        }
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         let random = &mut StdRng::seed_from_u64(seed);
         let count = random.random_range(1..120);
@@ -187,18 +214,22 @@ fn events(
         if random.random_bool(0.1) {
             event.integrations = Some(r#"{"All":false}"#.into());
         }
-        let stored = Stored {
-            partition: PartitionId("00000000000000aa".into()),
-            offset,
-            received_at: START + at,
-            source: Arc::from("app"),
-            test: random.random_bool(0.05),
-            record: event,
-        };
-        events.insert(offset, (at, stored));
+        let test = random.random_bool(0.05);
+        events.insert(offset, (at, Stored { test, ..stored(offset, at, event) }));
         // Between events lie receipts, which are no events.
         offset += random.random_range(1..4);
         at += random.random_range(1..=(2 * span / count as Micros).max(2));
     }
     events
+}
+
+fn stored(offset: Offset, at: Micros, record: Event<'static>) -> Stored<Event<'static>> {
+    Stored {
+        partition: PartitionId("00000000000000aa".into()),
+        offset,
+        received_at: START + at,
+        source: Arc::from("app"),
+        test: false,
+        record,
+    }
 }

@@ -110,7 +110,7 @@ pub(super) enum Run<T> {
 /// Runs a future in virtual time. It is dropped after so many polls.
 ///
 /// # Panics
-/// When nothing will ever happen again.
+/// When nothing will ever happen again, and when something happens for ever at one moment.
 pub(super) fn run<T>(clock: &Virtual, polls_max: u64, future: impl Future<Output = T>) -> Run<T> {
     struct Flag(AtomicBool);
     impl Wake for Flag {
@@ -122,17 +122,20 @@ pub(super) fn run<T>(clock: &Virtual, polls_max: u64, future: impl Future<Output
     let waker = Waker::from(Arc::clone(&flag));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
-    let mut polls = 0;
+    let (mut polls, mut at_this_moment) = (0, 0);
     loop {
         if flag.0.swap(false, SeqCst) {
             if polls == polls_max {
                 return Run::Crashed;
             }
             polls += 1;
+            at_this_moment += 1;
+            assert!(at_this_moment < 100_000, "it runs in a circle");
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return Run::Done(value);
             }
         } else {
+            at_this_moment = 0;
             assert!(clock.advance(), "nothing will ever happen again");
         }
     }

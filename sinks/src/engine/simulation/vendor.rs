@@ -145,6 +145,7 @@ impl Http for Machine {
             for offset in &offsets {
                 *vendor.attempts.entry(*offset).or_default() += 1;
             }
+            vendor.log.push((world.clock.elapsed(), offsets.clone()));
             vendor.under_way.insert(vendor.requests, offsets);
             vendor.requests
         };

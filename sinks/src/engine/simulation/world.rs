@@ -2,8 +2,10 @@
 
 use super::plan::Plan;
 use super::time::Virtual;
+use crate::engine::OrderMode;
 use crate::engine::state::{LaneState, Save, fold};
-use crate::engine::{Checkpoint, Dead, OrderMode};
+use pipeline::Micros;
+use pipeline::delivery::lane_store::{Checkpoint, Dead};
 use pipeline::delivery::{LaneId, Outcome, Record};
 use pipeline::event::Event;
 use pipeline::log::{Offset, PartitionId};
@@ -50,6 +52,8 @@ pub(super) struct Vendor {
     /// The requests under way, by number: the events of each.
     pub(super) under_way: BTreeMap<u64, Vec<Offset>>,
     pub(super) requests: u64,
+    /// What came in, and when.
+    pub(super) log: Vec<(Micros, Vec<Offset>)>,
     /// In how many requests each event was.
     pub(super) attempts: BTreeMap<Offset, u32>,
     pub(super) credential_mended: bool,
