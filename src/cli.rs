@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Add and list the sources that may send events
     Source(SourceArgs),
+    /// Seal the credentials of connections under a new key
+    Keys(KeysArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
     /// Measure
@@ -158,6 +160,28 @@ pub(crate) enum Kind {
     Browser,
     /// The key is secret
     Server,
+}
+
+/// `flowstate keys`.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// What to do with keys.
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a new master key, seal every credential under it, and forget the old one
+    ///
+    /// Stop the server first. Where FLOWSTATE_MASTER_KEY gives the keys, put the new one before the
+    /// old one and run this: everything is then sealed under the first.
+    Rotate {
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
 }
 
 /// `flowstate verify`.

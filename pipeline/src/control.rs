@@ -12,7 +12,7 @@ pub use keys::Keys;
 pub use secret::Secret;
 
 use crate::Micros;
-use crate::log::{Offset, PartitionId};
+use crate::log::{INTERNAL_SOURCE, Offset, PartitionId};
 use async_trait::async_trait;
 
 /// The SHA-256 of a secret key. Keys themselves are shown once and never kept.
@@ -83,6 +83,11 @@ impl Source {
     /// [`ControlError::Invalid`] with a message that says what is allowed.
     pub fn check_name(name: &str) -> Result<(), ControlError> {
         let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_';
+        if name == INTERNAL_SOURCE {
+            return Err(ControlError::Invalid(format!(
+                "`{name}` is the name of what the server itself records: choose another"
+            )));
+        }
         if (1..=Self::NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) {
             return Ok(());
         }

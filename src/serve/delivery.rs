@@ -48,13 +48,18 @@ pub(crate) fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("deliveries")
 }
 
+/// Where the master key is kept unless the settings give it.
+pub(crate) fn master_key_path(settings: &Settings) -> PathBuf {
+    settings.data.join("master.key")
+}
+
 /// The master keys: given by the settings, or kept in the data directory.
 pub(crate) async fn keyring(settings: &Settings, sqlite: &Sqlite) -> anyhow::Result<Keyring> {
     if let Some(given) = &settings.master_key {
         return Keyring::parse(given.reveal())
             .map_err(|error| WrongSetting::new(format!("setting `master_key` is wrong: {error}")).into());
     }
-    let path = settings.data.join("master.key");
+    let path = master_key_path(settings);
     // A key that was lost must not be replaced in silence: nothing sealed under it could be opened.
     if sqlite.connections().await?.is_empty() {
         return Ok(Keyring::load_or_make(&path)?);

@@ -1,10 +1,11 @@
 //! Connections made through the API get what they are meant to get, and people can see and steer it.
 
-use crate::harness::{ADMIN_KEY, Server, Start, until};
+use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until};
 use crate::http::{Reply, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vendors::Failure;
 use vendors::google_analytics::{FakeGoogleAnalytics, Stream};
 use vendors::mixpanel::{FakeMixpanel, Identity, Project};
 use vendors::segment::FakeSegment;
@@ -193,11 +194,7 @@ fn a_destination_gets_what_its_routing_suppressions_and_replays_say() {
     assert_eq!(estimate["estimate"]["matched"], 4, "{estimate}");
     assert_eq!(vendors.segment.repeats().len(), 0);
     let replay = post(&server, &format!("/connections/{id}/replays"), &spec).json();
-    let replay = replay["id"].as_str().unwrap_or_else(|| panic!("{replay}")).to_owned();
-    let done = until("the replay to be done", || {
-        let replay = server.api(&format!("/api/v1/replays/{replay}"));
-        (replay["state"] == "done").then_some(replay)
-    });
+    let done = finished(&server, &replay);
     assert_eq!((&done["counts"]["sent"], &done["counts"]["failed"]), (&json!(4), &json!(0)), "{done}");
     assert_eq!(vendors.segment.repeats().len(), 4);
     assert!(vendors.segment.repeats().iter().all(|(_, times)| *times == 2));
@@ -232,6 +229,126 @@ fn kill_9_while_delivering_loses_nothing_and_keeps_the_order() {
         assert_in_order(&vendors.segment.messages(), &format!("round-{round}"), 400);
     }
     assert_eq!(vendors.segment.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn refused_events_are_kept_and_sent_again_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let id = connect(&server, &vendors.bodies()[0]);
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" }));
+    vendors.segment.down(Some(Failure::status(400)));
+    send(&server, "refused", 6);
+    let letters = |kept: u64| {
+        until("dead letters", || {
+            let page = server.api(&format!("/api/v1/dead-letters?connection={id}"));
+            (page["kept"] == kept).then_some(page)
+        })
+    };
+    let page = letters(6);
+    let letter = &page["dead_letters"][0];
+    assert_eq!((&letter["class"], &letter["status"]), (&json!("validation"), &json!(400)), "{letter}");
+    assert!(letter["message_id"].as_str().unwrap().starts_with("refused-"), "{letter}");
+    assert_eq!(vendors.segment.received(), 0);
+
+    // One, then the rest of its class; a replay of what failed does the same.
+    vendors.segment.down(None);
+    let one = json!([{ "partition": letter["partition"], "offset": letter["offset"] }]);
+    let retry = |body: Value| {
+        let reply = post(&server, "/dead-letters/retry", &body);
+        assert!((200..300).contains(&reply.status), "{}", reply.text());
+    };
+    retry(json!({ "connection": id, "offsets": one }));
+    until("the one event", || (vendors.segment.received() == 1).then_some(()));
+    letters(5);
+    vendors.segment.down(Some(Failure::status(400)));
+    send(&server, "late", 1);
+    letters(6);
+    vendors.segment.down(None);
+    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "only": "failed" })).json();
+    let done = finished(&server, &replay);
+    assert_eq!((&done["state"], &done["counts"]["sent"]), (&json!("done"), &json!(6)), "{done}");
+    assert_eq!(vendors.segment.received(), 7);
+    letters(0);
+    retry(json!({ "connection": id, "all": true }));
+    let triggers = server.sql(
+        "SELECT \"trigger\", count(*) AS n FROM deliveries WHERE outcome = 'delivered' GROUP BY 1 ORDER BY 1",
+    );
+    let triggers: Vec<_> = triggers.iter().map(|row| format!("{} {}", row["trigger"], row["n"])).collect();
+    assert_eq!(triggers, [r#""manual" 1"#, r#""replay" 6"#]);
+}
+
+#[test]
+fn a_replay_is_paused_resumed_and_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let id = connect(&server, &vendors.bodies()[0]);
+    send(&server, "past", 100);
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
+    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 20 })).json();
+    let path = format!("/replays/{}", replay["id"].as_str().unwrap_or_else(|| panic!("{replay}")));
+    until("the first events of the replay", || (vendors.segment.received() > 0).then_some(()));
+    assert_eq!(post(&server, &format!("{path}/pause"), &json!({})).json()["state"], "paused");
+    send(&server, "live", 10);
+    let live = || vendors.segment.message_ids().iter().filter(|id| id.starts_with("live")).count();
+    until("live events, which no replay holds up", || (live() == 10).then_some(()));
+    assert_eq!(post(&server, &format!("{path}/resume"), &json!({})).json()["state"], "running");
+    let paused_at = vendors.segment.received();
+    until("the replay to go on", || (vendors.segment.received() > paused_at).then_some(()));
+    assert_eq!(post(&server, &format!("{path}/cancel"), &json!({})).json()["state"], "cancelled");
+    let counts = until("its last counts", || {
+        let replay = server.api(&format!("/api/v1{path}"));
+        (replay["counts"]["sent"].as_u64()? > 0).then(|| replay["counts"].clone())
+    });
+    assert!(counts["sent"].as_u64().unwrap() < 100, "{counts}");
+    let again = post(&server, &format!("{path}/resume"), &json!({}));
+    assert_eq!(again.status, 409, "a cancelled replay does not come back: {}", again.text());
+    assert!(server.stop().success());
+}
+
+/// The replay once it has ended.
+fn finished(server: &Server, replay: &Value) -> Value {
+    let id = replay["id"].as_str().unwrap_or_else(|| panic!("{replay}"));
+    until("the replay to end", || {
+        let replay = server.api(&format!("/api/v1/replays/{id}"));
+        ["done", "failed", "cancelled"].contains(&replay["state"].as_str()?).then_some(replay)
+    })
+}
+
+#[test]
+fn keys_are_rotated_while_no_server_runs_and_deliveries_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let id = connect(&server, &vendors.bodies()[0]);
+    let refused = flowstate(dir.path(), &["keys", "rotate"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop it"), "{refused:?}");
+    assert!(server.stop().success());
+
+    let key = || std::fs::read(dir.path().join("master.key")).unwrap();
+    let before = key();
+    let rotated = flowstate(dir.path(), &["keys", "rotate"]);
+    let said = String::from_utf8_lossy(&rotated.stdout).into_owned();
+    assert!(rotated.status.success() && said.contains("1 credential is"), "{rotated:?}");
+    assert_ne!(key(), before);
+
+    let server = start(dir.path());
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
+    until("the connection to be delivered to", || {
+        let connection = server.api(&format!("/api/v1/connections/{id}"));
+        (connection["state"] == "enabled").then_some(())
+    });
+    send(&server, "after", 5);
+    until("events to arrive", || (vendors.segment.received() >= 5).then_some(()));
+    assert!(server.stop().success());
+
+    // Without the key nothing can be opened, and nobody makes another one in silence.
+    std::fs::remove_file(dir.path().join("master.key")).unwrap();
+    let (status, said) = Start::on(dir.path()).try_run().err().expect("it does not start");
+    assert!(!status.success() && said.contains("master.key") && said.contains("restore"), "{said}");
 }
 
 fn start(dir: &Path) -> Server {
