@@ -8,6 +8,7 @@ mod custodian;
 mod dead;
 mod destination;
 mod history;
+mod lasting;
 mod preview;
 mod replays;
 mod tally;
@@ -36,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether another process changed a connection.
 const FOLLOW: Duration = Duration::from_secs(1);
+/// How often it is looked for webhooks that have failed for days.
+const LASTING: Duration = Duration::from_secs(3_600);
 
 /// What delivery works with.
 pub struct Parts {
@@ -111,12 +114,19 @@ impl Service {
     /// Delivers until `stop`. Requests under way have [`crate::engine::GRACE`] to come back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut followed = Followed::default();
+        let mut next_lasting = tokio::time::Instant::now() + LASTING;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&mut followed).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "connections could not be followed; what is running goes on");
             }
             self.look_after().await;
+            if tokio::time::Instant::now() >= next_lasting {
+                next_lasting += LASTING;
+                if let Err(error) = self.disable_what_failed_for_days().await {
+                    tracing::warn!(%error, "webhooks that have failed for days could not be looked for");
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}

@@ -39,7 +39,7 @@ pub(super) async fn hold_unusable(parts: &Parts, connection: &Connection, why: S
 }
 
 /// Moves a connection to the state that a hold asks for, once, and records it in the log.
-async fn move_to(parts: &Parts, connection: &Connection, hold: &Hold) {
+pub(super) async fn move_to(parts: &Parts, connection: &Connection, hold: &Hold) {
     let now = parts.clock.now();
     let to = if hold.class == Class::Gone { State::Disabled } else { State::Held };
     let reason = Reason {

@@ -8,7 +8,7 @@ use crate::engine::mapping::Mapping;
 use crate::engine::selection::Selection;
 use crate::engine::{
     Bounds, Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, LaneState, LaneStatus, Node,
-    OrderMode, Ports, Sink, Time, WaitsFor,
+    OrderMode, Ports, RetryProfile, Sink, Time, WaitsFor,
 };
 use crate::{Events, Feed};
 use pipeline::Micros;
@@ -192,6 +192,11 @@ impl Template {
             gates: Arc::new(gates),
             time: Arc::clone(time),
         })
+    }
+
+    /// Whether its vendor is a receiver of a person's own, which may vanish for good.
+    pub(super) fn gives_up_for_good(&self) -> bool {
+        self.sink.manners().retry == RetryProfile::Webhook
     }
 
     /// The lane through this node's partition.

@@ -15,6 +15,13 @@ pub trait History: Send + Sync {
     /// When the log cannot be searched; the text says why.
     async fn first_at(&self, partition: &PartitionId, time: Micros) -> Result<Option<Offset>, String>;
 
+    /// When the attempts at a destination that nothing was delivered to since began, and when the last of
+    /// them was made; `None` when the last outcome was a delivery, or there was none.
+    ///
+    /// # Errors
+    /// When the log cannot be searched; the text says why.
+    async fn failing(&self, destination: &str) -> Result<Option<(Micros, Micros)>, String>;
+
     /// How many events a replay looks at, and how many of them it selects by its condition.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use pipeline::Micros;
 use pipeline::connection::ReplaySpec;
-use pipeline::event::format_timestamp;
+use pipeline::event::{format_timestamp, parse_timestamp};
 use pipeline::log::{Offset, PartitionId};
 use queries::Engine;
 use serde_json::Value;
@@ -23,6 +23,21 @@ impl History for SqlHistory {
             format_timestamp(time)
         );
         Ok(self.row(&sql).await?["first"].as_u64())
+    }
+
+    async fn failing(&self, destination: &str) -> Result<Option<(Micros, Micros)>, String> {
+        let sql = format!(
+            "WITH attempts AS (
+               SELECT at, outcome FROM delivery_records
+               WHERE destination = '{}' AND outcome IN ('delivered', 'retry', 'dead') AND attempt > 0
+             ), taken AS (SELECT max(at) AS at FROM attempts WHERE outcome = 'delivered')
+             SELECT min(attempts.at) AS first, max(attempts.at) AS last FROM attempts, taken
+             WHERE attempts.outcome <> 'delivered' AND (taken.at IS NULL OR attempts.at > taken.at)",
+            destination.replace('\'', "''")
+        );
+        let row = self.row(&sql).await?;
+        let time = |name: &str| parse_timestamp(row[name].as_str()?);
+        Ok(time("first").zip(time("last")))
     }
 
     async fn count(&self, spec: &ReplaySpec) -> Result<(u64, u64), String> {

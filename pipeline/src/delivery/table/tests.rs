@@ -376,11 +376,11 @@ async fn small_files_become_one_and_a_running_flusher_stops_when_it_is_told() {
     let setup = Setup::new(10).await;
     let deliveries = setup.open().await.unwrap();
     let running = tokio::spawn(Arc::clone(&deliveries).run());
+    let policy = crate::log::table::CompactionPolicy { files_min: 8, ..Default::default() };
     for number in 0..8 {
         append(&deliveries, number..number + 1).await;
         deliveries.flush().await.unwrap();
     }
-    let policy = crate::log::table::CompactionPolicy::default();
     assert!(deliveries.table.compact_once(policy).await.unwrap().is_some());
     assert_eq!((deliveries.status().files, in_files(&deliveries).await), (1, to(8)));
     append(&deliveries, 8..9).await;
