@@ -12,7 +12,7 @@ pub use keys::Keys;
 pub use secret::Secret;
 
 use crate::Micros;
-use crate::log::{INTERNAL_SOURCE, Offset, PartitionId};
+use crate::log::INTERNAL_SOURCE;
 use async_trait::async_trait;
 
 /// The SHA-256 of a secret key. Keys themselves are shown once and never kept.
@@ -112,29 +112,6 @@ pub struct ApiKey {
     pub created_at: Micros,
 }
 
-/// An event that a destination refused for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The destination's name.
-    pub destination: String,
-    /// Where the event lies in the log.
-    pub partition: PartitionId,
-    /// Where the event lies in the log.
-    pub offset: Offset,
-    /// The event's message id.
-    pub message_id: String,
-    /// The HTTP status of the refusal.
-    pub status: u16,
-    /// The destination's words, cut at 2 KB.
-    pub reason: String,
-    /// When it was refused.
-    pub at: Micros,
-}
-
-/// How many dead letters the control store keeps for one destination; the events themselves stay in
-/// the log.
-pub const DEAD_LETTERS_MAX: u32 = 10_000;
-
 /// Why the control store could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -171,22 +148,4 @@ pub trait Control: Send + Sync {
     async fn add_api_key(&self, key: ApiKey) -> Result<(), ControlError>;
     /// All API keys by name.
     async fn api_keys(&self) -> Result<Vec<ApiKey>, ControlError>;
-    /// The next offset that `destination` has to decide in `partition`; `None` before the first.
-    async fn cursor(
-        &self,
-        destination: &str,
-        partition: &PartitionId,
-    ) -> Result<Option<Offset>, ControlError>;
-    /// Moves the cursor to `next` and records the events that were refused on the way, in one
-    /// transaction. An event refused again replaces its older dead letter; a destination keeps its
-    /// newest [`DEAD_LETTERS_MAX`].
-    async fn settle(
-        &self,
-        destination: &str,
-        partition: &PartitionId,
-        next: Offset,
-        dead: &[DeadLetter],
-    ) -> Result<(), ControlError>;
-    /// The newest dead letters of a destination, at most `max`.
-    async fn dead_letters(&self, destination: &str, max: u32) -> Result<Vec<DeadLetter>, ControlError>;
 }

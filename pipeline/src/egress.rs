@@ -1,7 +1,8 @@
 //! The one HTTP client for everything that leaves.
 //!
 //! [`Egress`] follows no redirects, reads no proxy from the environment, bounds time and size, and
-//! connects only where its [`Policy`] allows. Everything else speaks to the trait [`Http`].
+//! connects only where its [`Policy`] allows. Everything else speaks to the trait [`Http`]; for our own
+//! server on this machine there is [`local_client`].
 
 mod address;
 mod client;
@@ -95,12 +96,13 @@ pub struct HttpError {
     pub detail: String,
 }
 
-/// Makes the client.
+/// A plain client for our own server on this machine, which the command line, the demo and the
+/// benchmark speak to. It has no [`Policy`]: nothing that goes to a vendor may use it.
 ///
 /// # Errors
 /// When the platform's certificates cannot be read.
-#[expect(clippy::disallowed_methods, reason = "the one place that makes a client")]
-pub fn client() -> reqwest::Result<reqwest::Client> {
+#[expect(clippy::disallowed_methods, reason = "it stays on this machine")]
+pub fn local_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

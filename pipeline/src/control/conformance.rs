@@ -1,7 +1,6 @@
 //! What every control store must do, whatever it is kept in. Each function takes fresh, empty stores.
 
-use super::{ApiKey, Control, ControlError, DEAD_LETTERS_MAX, DeadLetter, KeyHash, Source, SourceKind};
-use crate::log::PartitionId;
+use super::{ApiKey, Control, ControlError, KeyHash, Source, SourceKind};
 
 /// A source whose key is made from `key`.
 pub(crate) fn source(name: &str, key: u64) -> Source {
@@ -25,28 +24,10 @@ fn api_key(name: &str, key: u64) -> ApiKey {
     }
 }
 
-fn letter(destination: &str, offset: u64) -> DeadLetter {
-    DeadLetter {
-        destination: destination.to_owned(),
-        partition: partition(),
-        offset,
-        message_id: format!("message {offset}"),
-        status: 400,
-        reason: "it is wrong".to_owned(),
-        at: 1_000 + offset as i64,
-    }
-}
-
-fn partition() -> PartitionId {
-    PartitionId("00000000000000aa".into())
-}
-
 /// All promises that one handle can be held to.
 pub(crate) async fn one_handle(control: &dyn Control) {
     sources(control).await;
     api_keys(control).await;
-    cursors(control).await;
-    dead_letters(control).await;
 }
 
 async fn sources(control: &dyn Control) {
@@ -91,40 +72,6 @@ async fn api_keys(control: &dyn Control) {
     assert_eq!(control.version().await.unwrap(), after);
 }
 
-async fn cursors(control: &dyn Control) {
-    let other = PartitionId("00000000000000bb".into());
-    assert_eq!(control.cursor("d", &partition()).await.unwrap(), None);
-    control.settle("d", &partition(), 7, &[]).await.unwrap();
-    control.settle("e", &partition(), 9, &[]).await.unwrap();
-    assert_eq!(control.cursor("d", &partition()).await.unwrap(), Some(7));
-    assert_eq!(control.cursor("d", &other).await.unwrap(), None);
-    control.settle("d", &partition(), i64::MAX as u64, &[]).await.unwrap();
-    assert_eq!(control.cursor("d", &partition()).await.unwrap(), Some(i64::MAX as u64));
-    assert_eq!(control.cursor("e", &partition()).await.unwrap(), Some(9));
-    assert!(control.settle("d", &partition(), u64::MAX, &[]).await.is_err());
-}
-
-async fn dead_letters(control: &dyn Control) {
-    let unstorable = [letter("x", 1), letter("x", u64::MAX)];
-    assert!(control.settle("x", &partition(), 3, &unstorable).await.is_err());
-    assert_eq!(control.cursor("x", &partition()).await.unwrap(), None, "all or nothing");
-    assert_eq!(control.dead_letters("x", 10).await.unwrap(), []);
-
-    control.settle("x", &partition(), 3, &[letter("x", 1), letter("x", 2)]).await.unwrap();
-    assert_eq!(control.dead_letters("x", 10).await.unwrap(), [letter("x", 2), letter("x", 1)]);
-    assert_eq!(control.dead_letters("x", 1).await.unwrap(), [letter("x", 2)], "the newest");
-    assert_eq!(control.dead_letters("y", 1).await.unwrap(), []);
-
-    let again = DeadLetter { status: 422, ..letter("x", 1) };
-    control.settle("x", &partition(), 3, std::slice::from_ref(&again)).await.unwrap();
-    assert_eq!(control.dead_letters("x", 10).await.unwrap(), [again, letter("x", 2)]);
-
-    let many: Vec<_> = (10..10 + u64::from(DEAD_LETTERS_MAX)).map(|offset| letter("x", offset)).collect();
-    control.settle("x", &partition(), 5, &many).await.unwrap();
-    let kept = control.dead_letters("x", u32::MAX).await.unwrap();
-    assert_eq!((kept.len(), kept.last()), (DEAD_LETTERS_MAX as usize, Some(&letter("x", 10))));
-}
-
 /// What holds between two handles to one store, which may be two processes.
 pub(crate) async fn two_handles(one: &dyn Control, other: &dyn Control) {
     let before = other.version().await.unwrap();
@@ -150,7 +97,4 @@ pub(crate) async fn two_handles(one: &dyn Control, other: &dyn Control) {
         1,
         "one name, one source"
     );
-
-    one.settle("d", &partition(), 4, &[]).await.unwrap();
-    assert_eq!(other.cursor("d", &partition()).await.unwrap(), Some(4));
 }

@@ -9,8 +9,7 @@ mod lanes;
 mod rows;
 mod schema;
 
-use super::{ApiKey, Control, ControlError, DEAD_LETTERS_MAX, DeadLetter, Source};
-use crate::log::{Offset, PartitionId};
+use super::{ApiKey, Control, ControlError, Source};
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite as Database, SqlitePool, Transaction};
@@ -143,95 +142,10 @@ impl Control for Sqlite {
             .await?;
         rows.iter().map(rows::api_key).collect()
     }
-
-    async fn cursor(
-        &self,
-        destination: &str,
-        partition: &PartitionId,
-    ) -> Result<Option<Offset>, ControlError> {
-        let next: Option<i64> =
-            sqlx::query_scalar("SELECT next_offset FROM cursors WHERE destination = ? AND partition = ?")
-                .bind(destination)
-                .bind(&*partition.0)
-                .fetch_optional(&self.readers)
-                .await?;
-        next.map(rows::offset).transpose()
-    }
-
-    async fn settle(
-        &self,
-        destination: &str,
-        partition: &PartitionId,
-        next: Offset,
-        dead: &[DeadLetter],
-    ) -> Result<(), ControlError> {
-        let next = rows::integer(next)?;
-        let mut write = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO cursors (destination, partition, next_offset) VALUES (?, ?, ?)
-             ON CONFLICT (destination, partition) DO UPDATE SET next_offset = excluded.next_offset",
-        )
-        .bind(destination)
-        .bind(&*partition.0)
-        .bind(next)
-        .execute(&mut *write)
-        .await?;
-        for letter in dead {
-            sqlx::query(
-                "INSERT OR REPLACE INTO dead_letters
-                 (destination, partition, event_offset, message_id, status, reason, at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(&letter.destination)
-            .bind(&*letter.partition.0)
-            .bind(rows::integer(letter.offset)?)
-            .bind(&letter.message_id)
-            .bind(letter.status)
-            .bind(&letter.reason)
-            .bind(letter.at)
-            .execute(&mut *write)
-            .await?;
-        }
-        if !dead.is_empty() {
-            forget_oldest(&mut write, destination).await?;
-        }
-        Ok(write.commit().await?)
-    }
-
-    async fn dead_letters(&self, destination: &str, max: u32) -> Result<Vec<DeadLetter>, ControlError> {
-        let rows = sqlx::query(
-            "SELECT destination, partition, event_offset, message_id, status, reason, at
-             FROM dead_letters WHERE destination = ? ORDER BY id DESC LIMIT ?",
-        )
-        .bind(destination)
-        .bind(max)
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter().map(rows::dead_letter).collect()
-    }
 }
 
 async fn count_change(write: &mut Transaction<'_, Database>) -> Result<(), ControlError> {
     sqlx::query("UPDATE changes SET number = number + 1").execute(&mut **write).await?;
-    Ok(())
-}
-
-async fn forget_oldest(write: &mut Transaction<'_, Database>, destination: &str) -> Result<(), ControlError> {
-    let done = sqlx::query(
-        "DELETE FROM dead_letters WHERE destination = ?1 AND id <= (
-             SELECT id FROM dead_letters WHERE destination = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )
-    .bind(destination)
-    .bind(DEAD_LETTERS_MAX)
-    .execute(&mut **write)
-    .await?;
-    if done.rows_affected() > 0 {
-        tracing::warn!(
-            destination,
-            forgotten = done.rows_affected(),
-            "destination `{destination}` has more than {DEAD_LETTERS_MAX} dead letters, the oldest are forgotten"
-        );
-    }
     Ok(())
 }
 

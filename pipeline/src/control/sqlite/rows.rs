@@ -1,7 +1,7 @@
 //! Rows of the control store as values.
 
-use crate::control::{ApiKey, ControlError, DeadLetter, KeyHash, Source, SourceKind};
-use crate::log::{Offset, PartitionId};
+use crate::control::{ApiKey, ControlError, KeyHash, Source, SourceKind};
+use crate::log::Offset;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -27,18 +27,6 @@ pub(super) fn api_key(row: &SqliteRow) -> Result<ApiKey, ControlError> {
         prefix: row.try_get("prefix")?,
         created_at: row.try_get("created_at")?,
         name,
-    })
-}
-
-pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ControlError> {
-    Ok(DeadLetter {
-        destination: row.try_get("destination")?,
-        partition: PartitionId(row.try_get::<&str, _>("partition")?.into()),
-        offset: offset(row.try_get("event_offset")?)?,
-        message_id: row.try_get("message_id")?,
-        status: row.try_get("status")?,
-        reason: row.try_get("reason")?,
-        at: row.try_get("at")?,
     })
 }
 

@@ -3,6 +3,7 @@
 //! The library's own can repeat every row when two run at once, and forgets transactions.
 
 mod choose;
+mod copy;
 
 use super::append::blocking;
 use super::commit::Proposal;
@@ -12,6 +13,8 @@ use super::{DataFile, Location, Table, TableKind, append};
 use crate::Micros;
 use crate::clock::{DAY, HOUR};
 use crate::log::LogError;
+use bytes::Bytes;
+use copy::Copier;
 use deltalake_core::kernel::{Action, Remove};
 use deltalake_core::protocol::DeltaOperation;
 use object_store::ObjectStoreExt as _;
@@ -33,13 +36,16 @@ pub struct CompactionPolicy {
     pub files_min: usize,
     /// No compaction reads more bytes than this; a file of half the size is left alone.
     pub bytes_max: u64,
+    /// The row groups of a file with at least so many rows are copied as they are; smaller files are
+    /// decoded, and become larger row groups.
+    pub copied_rows_min: u64,
 }
 
 impl Default for CompactionPolicy {
     /// 16 files, 128 MB: under full load a row is rewritten once or twice before its day is over, and a day
     /// that still gets rows has about a hundred files at most.
     fn default() -> Self {
-        Self { files_min: 16, bytes_max: 128_000_000 }
+        Self { files_min: 16, bytes_max: 128_000_000, copied_rows_min: 16_384 }
     }
 }
 
@@ -71,7 +77,9 @@ impl Table {
         let files = &self.snapshot().files;
         let Some(run) = choose::choose(files, policy, today) else { return Ok(None) };
         let inputs = &files[run];
-        let Some(output) = self.location.merge(inputs).await? else { return Ok(None) };
+        let Some(output) = self.location.merge(inputs, policy.copied_rows_min).await? else {
+            return Ok(None);
+        };
         let compacted =
             Compacted { files_in: inputs.len(), rows: output.rows, bytes: output.bytes.len() as u64 };
         let (partition, date) = (&inputs[0].partition, inputs[0].received_date);
@@ -104,24 +112,21 @@ impl Table {
 
 impl Location {
     /// The rows of adjacent files as one file, checked against what their statistics say.
-    async fn merge(&self, inputs: &[DataFile]) -> Result<Option<Encoded>, LogError> {
+    async fn merge(&self, inputs: &[DataFile], copied_rows_min: u64) -> Result<Option<Encoded>, LogError> {
         let kind = self.kind;
-        let mut encoder = blocking(move || Encoder::new(kind, Effort::Compact)).await?;
-        for file in inputs {
-            let path = Path::from(file.path.as_str());
-            let read = async { self.objects.get(&path).await?.bytes().await };
-            let bytes = read.await.map_err(|error| match error {
-                object_store::Error::NotFound { .. } => replay::damage(self, &path, "it is missing"),
-                error => LogError::store(format!("file `{}/{path}` cannot be read", kind.name()), error),
-            })?;
-            encoder = blocking(move || {
-                copy(&bytes, &mut encoder)
-                    .map_err(|error| LogError::Damaged(format!("`{}/{path}`: {error}", kind.name())))?;
-                Ok(encoder)
-            })
-            .await?;
+        let bytes = usize::try_from(inputs.iter().map(|file| file.bytes).sum::<u64>()).unwrap_or(0);
+        let mut output = Copier::new(kind, bytes).map_err(|error| failed(kind, error))?;
+        let is_small = |file: &DataFile| file.rows < copied_rows_min;
+        for files in inputs.chunk_by(|a, b| is_small(a) && is_small(b)) {
+            let (piece, what) = match files {
+                [file] => (self.read(file).await?, &file.path),
+                files => (self.encode(files).await?, &files[0].path),
+            };
+            let damaged = |error| LogError::Damaged(format!("`{}/{what}`: {error}", kind.name()));
+            output = blocking(move || Ok(output.push(&piece).map(|()| output))).await?.map_err(damaged)?;
         }
-        let Some(output) = blocking(move || encoder.finish()).await? else { return Ok(None) };
+        let finished = blocking(move || output.finish().map_err(|error| failed(kind, error))).await?;
+        let Some(output) = finished else { return Ok(None) };
         let rows: u64 = inputs.iter().map(|file| file.rows).sum();
         let offsets = (inputs[0].offsets.0, inputs[inputs.len() - 1].offsets.1);
         if (output.rows, output.offsets) != (rows, offsets) {
@@ -136,9 +141,44 @@ impl Location {
         }
         Ok(Some(output))
     }
+
+    /// The rows of small files, encoded anew as one file.
+    async fn encode(&self, files: &[DataFile]) -> Result<Bytes, LogError> {
+        let kind = self.kind;
+        let mut encoder = blocking(move || Encoder::new(kind, Effort::Compact)).await?;
+        for file in files {
+            let (bytes, path) = (self.read(file).await?, file.path.clone());
+            encoder = blocking(move || {
+                add(&bytes, &mut encoder)
+                    .map_err(|error| LogError::Damaged(format!("`{}/{path}`: {error}", kind.name())))?;
+                Ok(encoder)
+            })
+            .await?;
+        }
+        let encoded = blocking(move || encoder.finish()).await?;
+        encoded.map(|encoded| encoded.bytes.into()).ok_or_else(|| failed(kind, "its files have no rows"))
+    }
+
+    /// The bytes of a file, as they were when it was written.
+    async fn read(&self, file: &DataFile) -> Result<Bytes, LogError> {
+        let path = Path::from(file.path.as_str());
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => replay::damage(self, &path, "it is missing"),
+            error => LogError::store(format!("file `{}/{path}` cannot be read", self.kind.name()), error),
+        })?;
+        if file.crc32c().is_some_and(|crc32c| crc32c != crc32c::crc32c(&bytes)) {
+            return Err(replay::damage(self, &path, "its checksum is another than its name tells"));
+        }
+        Ok(bytes)
+    }
 }
 
-fn copy(bytes: &bytes::Bytes, encoder: &mut Encoder) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn failed(kind: TableKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LogError {
+    LogError::store(format!("files of `{}` cannot be compacted", kind.name()), error)
+}
+
+fn add(bytes: &Bytes, encoder: &mut Encoder) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?.with_batch_size(8_192).build()?;
     for batch in reader {
         encoder.push(&batch?)?;

@@ -5,11 +5,13 @@ use crate::log::{LogError, Offset};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 /// Rows in one row group.
 pub(super) const GROUP_ROWS_MAX: usize = 128 * 1024;
@@ -30,7 +32,7 @@ const NUMBERS: [&str; 12] = [
     "request",
 ];
 
-/// How hard to compress: 1 for files that will be compacted, 3 for compacted ones.
+/// How hard to compress: 1 for files as they come in, 3 for small ones that are compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effort {
     Append = 1,
@@ -95,10 +97,26 @@ impl Encoder {
     pub(super) fn finish(mut self) -> Result<Option<Encoded>, LogError> {
         let Some(offsets) = self.offsets else { return Ok(None) };
         let metadata = self.writer.finish().map_err(|error| failed(self.kind, error))?;
-        let stats = statistics::to_json(self.kind, &metadata);
         let bytes = std::mem::take(self.writer.inner_mut());
-        Ok(Some(Encoded { bytes, rows: self.rows, offsets, stats }))
+        Ok(Some(Encoded::new(self.kind, bytes, &metadata, offsets, self.rows)))
     }
+}
+
+impl Encoded {
+    pub(super) fn new(
+        kind: TableKind,
+        bytes: Vec<u8>,
+        metadata: &ParquetMetaData,
+        offsets: (Offset, Offset),
+        rows: u64,
+    ) -> Self {
+        Self { bytes, rows, offsets, stats: statistics::to_json(kind, metadata) }
+    }
+}
+
+/// The columns of a data file in Parquet's own terms.
+pub(super) fn parquet_schema(kind: TableKind) -> Result<SchemaDescriptor, ParquetError> {
+    ArrowSchemaConverter::new().convert(&kind.file_schema())
 }
 
 /// The first and the last offset of a batch in offset order; `None` when it has no rows.

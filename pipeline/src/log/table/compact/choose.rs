@@ -94,7 +94,8 @@ mod tests {
         }
     }
 
-    const POLICY: CompactionPolicy = CompactionPolicy { files_min: 4, bytes_max: 1_000_000 };
+    const POLICY: CompactionPolicy =
+        CompactionPolicy { files_min: 4, bytes_max: 1_000_000, copied_rows_min: 16_384 };
 
     #[test]
     fn files_wait_until_there_are_enough_of_one_size() {

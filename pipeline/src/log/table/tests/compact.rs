@@ -1,7 +1,12 @@
 use super::*;
+use parquet::bloom_filter::Sbbf;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-const POLICY: CompactionPolicy = CompactionPolicy { files_min: 4, bytes_max: 128_000_000 };
+const POLICY: CompactionPolicy =
+    CompactionPolicy { files_min: 4, bytes_max: 128_000_000, copied_rows_min: 16_384 };
+/// Row groups are copied, however small.
+const COPIED: CompactionPolicy = CompactionPolicy { copied_rows_min: 0, ..POLICY };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_keeps_every_row_in_its_place() {
@@ -13,15 +18,31 @@ async fn compaction_keeps_every_row_in_its_place() {
     assert_eq!(rows(&table.snapshot()).await, expected(0, 5));
     assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
 
-    append_frames(&table, 55, 4).await;
+    append_frames(&table, 55, 8).await;
     let done = table.compact_once(POLICY).await.unwrap().unwrap();
-    assert_eq!(done.files_in, 5);
+    assert_eq!(done.files_in, 9);
     let snapshot = table.snapshot();
-    assert_eq!(rows(&snapshot).await, expected(0, 9));
-    assert_eq!((snapshot.files.len(), table.committed(&partition())), (1, Some(98)));
-    assert_eq!(as_the_library_sees_it(&table).await, (11, paths(&snapshot), Some(98)));
+    assert_eq!(rows(&snapshot).await, expected(0, 13));
+    assert_eq!((snapshot.files.len(), table.committed(&partition())), (1, Some(142)));
+    assert_eq!(as_the_library_sees_it(&table).await, (15, paths(&snapshot), Some(142)));
     let reopened = setup.open().await.snapshot();
     assert_eq!((&reopened.files, &reopened.committed), (&snapshot.files, &snapshot.committed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_groups_that_are_copied_keep_their_place_among_small_files() {
+    for policy in [COPIED, CompactionPolicy { copied_rows_min: 11, ..POLICY }] {
+        let setup = Setup::new().await;
+        let table = setup.open().await;
+        append_frames(&table, 0, 2).await;
+        let (batches, last) = frame(22, 20, NOON + 2_000);
+        table.append(&partition(), batches, last).await.unwrap();
+        append_frames(&table, 43, 2).await;
+        let before = rows(&table.snapshot()).await;
+        let done = table.compact_once(policy).await.unwrap().unwrap();
+        assert_eq!((done.files_in, done.rows), (5, 60));
+        assert_eq!(rows(&table.snapshot()).await, before);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,10 +59,16 @@ async fn a_day_that_is_over_becomes_one_file() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compacted_file_has_the_same_statistics_and_filters() {
+    for (policy, row_groups) in [(POLICY, 1), (COPIED, 4)] {
+        has_the_same_statistics_and_filters(policy, row_groups).await;
+    }
+}
+
+async fn has_the_same_statistics_and_filters(policy: CompactionPolicy, row_groups: usize) {
     let setup = Setup::new().await;
     let table = setup.open().await;
     append_frames(&table, 0, 4).await;
-    table.compact_once(POLICY).await.unwrap().unwrap();
+    table.compact_once(policy).await.unwrap().unwrap();
     let file = table.snapshot().files[0].clone();
     let stats: serde_json::Value = serde_json::from_str(&file.stats).unwrap();
     assert_eq!(stats["numRecords"], 40);
@@ -61,14 +88,20 @@ async fn a_compacted_file_has_the_same_statistics_and_filters() {
 
     let snapshot = table.snapshot();
     let bytes = snapshot.store.get(&Path::from(file.path)).await.unwrap().bytes().await.unwrap();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
-    let columns = reader.metadata().row_group(0).columns();
-    let filtered: Vec<_> = columns
-        .iter()
-        .filter(|column| column.bloom_filter_offset().is_some())
-        .map(|column| column.column_path().string())
-        .collect();
-    assert_eq!(filtered, ["message_id", "anonymous_id", "user_id"]);
+    let index = PageIndexPolicy::Required;
+    let metadata =
+        ParquetMetaDataReader::new().with_page_index_policy(index).parse_and_finish(&bytes).unwrap();
+    assert_eq!(metadata.num_row_groups(), row_groups);
+    for group in metadata.row_groups() {
+        let columns = group.columns();
+        let filtered = columns.iter().filter(|column| column.bloom_filter_offset().is_some());
+        let filtered: Vec<_> = filtered.map(|column| column.column_path().string()).collect();
+        assert_eq!(filtered, ["message_id", "anonymous_id", "user_id"]);
+        let ids = columns.iter().find(|column| column.column_path().string() == "message_id").unwrap();
+        let filter = Sbbf::read_from_column_chunk(ids, &bytes).unwrap().unwrap();
+        let first = std::str::from_utf8(ids.statistics().unwrap().min_bytes_opt().unwrap()).unwrap();
+        assert!(filter.check(first) && !filter.check("no-such-id"), "{first}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +160,9 @@ async fn a_file_with_other_rows_than_it_should_have_is_not_compacted() {
     let [one, two] = [1, 2].map(|at| Path::from(snapshot.files[at].path.as_str()));
     let bytes = snapshot.store.get(&one).await.unwrap().bytes().await.unwrap();
     snapshot.store.put(&two, bytes.into()).await.unwrap();
-    let error = table.compact_once(POLICY).await.unwrap_err();
-    assert!(matches!(&error, LogError::Damaged(text) if text.contains(two.as_ref())), "{error}");
-    assert_eq!(table.snapshot().files, snapshot.files);
+    for policy in [POLICY, COPIED] {
+        let error = table.compact_once(policy).await.unwrap_err();
+        assert!(matches!(&error, LogError::Damaged(text) if text.contains(two.as_ref())), "{error}");
+        assert_eq!(table.snapshot().files, snapshot.files);
+    }
 }
