@@ -1,12 +1,18 @@
 //! The body of a batch: `{batch, context, integrations, sentAt, writeKey}`.
+//!
+//! It is most of what comes in, so it is gone through once: an item's fields are told apart while its end is
+//! looked for.
 
+use crate::item::Item;
 use crate::object::Key;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, IgnoredAny};
 use serde_json::value::RawValue;
-use std::fmt;
 
 /// Items are taken apart up to this many; the rest is only counted.
 pub(crate) const ITEMS_MAX: usize = 100_000;
+
+/// The fields of so many items are told apart at once, for they take more memory than their text.
+const PARSED_MAX: usize = 2_500;
 
 /// A batch whose parts are still text. Of a key that stands twice the last counts, and `null` is
 /// as good as absent.
@@ -27,89 +33,136 @@ pub(crate) enum Items<'a> {
     Absent,
     /// A value that is no array.
     Other,
-    /// The first [`ITEMS_MAX`] items, and the number of all.
-    List(Vec<&'a str>, usize),
+    /// An array.
+    List(List<'a>),
 }
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EnvelopeVisitor;
-        impl<'de> Visitor<'de> for EnvelopeVisitor {
-            type Value = Envelope<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with `batch`")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
-                let mut envelope = Envelope::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    let slot = match &*key {
-                        "batch" => {
-                            envelope.batch = map.next_value()?;
-                            continue;
-                        }
-                        "context" => &mut envelope.context,
-                        "integrations" => &mut envelope.integrations,
-                        "sentAt" => &mut envelope.sent_at,
-                        "writeKey" => &mut envelope.write_key,
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    let value = map.next_value::<&'de RawValue>()?.get();
-                    *slot = (value != "null").then_some(value);
-                }
-                Ok(envelope)
-            }
-        }
-        deserializer.deserialize_map(EnvelopeVisitor)
+/// The items of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct List<'a> {
+    /// The number of all.
+    pub(crate) count: usize,
+    /// The text of the first [`ITEMS_MAX`].
+    texts: Vec<&'a str>,
+    /// The first [`PARSED_MAX`] of these, `None` where one is no object.
+    parsed: Vec<Option<Item<'a>>>,
+}
+
+impl<'a> List<'a> {
+    /// How many items were kept.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// The items that were kept: the text of each, and its fields unless it is no object.
+    pub(crate) fn into_items(self) -> impl Iterator<Item = (&'a str, Option<Item<'a>>)> {
+        let mut parsed = self.parsed.into_iter();
+        self.texts.into_iter().map(move |text| (text, parsed.next().unwrap_or_else(|| Item::parse(text))))
     }
 }
 
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of events")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<'de>, A::Error> {
-                let mut items = Vec::with_capacity(100);
-                while items.len() < ITEMS_MAX {
-                    let Some(item) = seq.next_element::<&'de RawValue>()? else { break };
-                    items.push(item.get());
+impl<'a> Envelope<'a> {
+    /// Reads a body; `None` when it is no JSON or no object.
+    pub(crate) fn read(body: &'a str) -> Option<Self> {
+        let mut cursor = Cursor { body, at: 0 };
+        let envelope = cursor.envelope()?;
+        cursor.peek().is_none().then_some(envelope)
+    }
+}
+
+/// A place in a body.
+struct Cursor<'a> {
+    body: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn envelope(&mut self) -> Option<Envelope<'a>> {
+        let mut envelope = Envelope::default();
+        self.expect(b'{')?;
+        if self.expect(b'}').is_some() {
+            return Some(envelope);
+        }
+        loop {
+            let Key(key) = self.value()?;
+            self.expect(b':')?;
+            let slot = match &*key {
+                "batch" => {
+                    envelope.batch = self.items()?;
+                    None
                 }
-                let mut count = items.len();
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
+                "context" => Some(&mut envelope.context),
+                "integrations" => Some(&mut envelope.integrations),
+                "sentAt" => Some(&mut envelope.sent_at),
+                "writeKey" => Some(&mut envelope.write_key),
+                _ => {
+                    self.value::<IgnoredAny>()?;
+                    None
                 }
-                Ok(Items::List(items, count))
+            };
+            if let Some(slot) = slot {
+                let value = self.value::<&RawValue>()?.get();
+                *slot = (value != "null").then_some(value);
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Items<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Items::Other)
-            }
-            fn visit_unit<E: Error>(self) -> Result<Items<'de>, E> {
-                Ok(Items::Absent)
-            }
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Items<'de>, E> {
-                Ok(Items::Other)
-            }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Items<'de>, E> {
-                Ok(Items::Other)
-            }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Items<'de>, E> {
-                Ok(Items::Other)
-            }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Items<'de>, E> {
-                Ok(Items::Other)
-            }
-            fn visit_str<E: Error>(self, _: &str) -> Result<Items<'de>, E> {
-                Ok(Items::Other)
+            if self.expect(b',').is_none() {
+                self.expect(b'}')?;
+                return Some(envelope);
             }
         }
-        deserializer.deserialize_any(ItemsVisitor)
+    }
+
+    fn items(&mut self) -> Option<Items<'a>> {
+        if self.expect(b'[').is_none() {
+            let value = self.value::<&RawValue>()?.get();
+            return Some(if value == "null" { Items::Absent } else { Items::Other });
+        }
+        let mut list = List { texts: Vec::with_capacity(100), parsed: Vec::with_capacity(100), count: 0 };
+        if self.expect(b']').is_some() {
+            return Some(Items::List(list));
+        }
+        loop {
+            let is_object = self.peek() == Some(b'{');
+            let start = self.at;
+            let item =
+                if is_object && list.parsed.len() < PARSED_MAX { self.value::<Item<'a>>() } else { None };
+            if item.is_none() {
+                self.value::<IgnoredAny>()?;
+            }
+            if list.texts.len() < ITEMS_MAX {
+                list.texts.push(&self.body[start..self.at]);
+                if list.parsed.len() < PARSED_MAX {
+                    list.parsed.push(item);
+                }
+            }
+            list.count += 1;
+            if self.expect(b',').is_none() {
+                self.expect(b']')?;
+                return Some(Items::List(list));
+            }
+        }
+    }
+
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.body.as_bytes().get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(*byte),
+            }
+        }
+    }
+
+    /// Passes over `byte`; `None` when it is not the next.
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// The next value; stays where it is when there is none of this type.
+    fn value<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        let mut values = serde_json::Deserializer::from_str(&self.body[self.at..]).into_iter();
+        let value = values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(value)
     }
 }
 
@@ -118,9 +171,56 @@ mod tests {
     use super::*;
 
     fn items(json: &str) -> Option<(Vec<&str>, usize)> {
-        match serde_json::from_str::<Envelope<'_>>(json).unwrap().batch {
-            Items::List(items, count) => Some((items, count)),
+        match Envelope::read(json).unwrap().batch {
+            Items::List(List { texts, count, .. }) => Some((texts, count)),
             Items::Absent | Items::Other => None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_or_no_object_is_no_envelope() {
+        for json in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "{}x",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            r#"{1:2}"#,
+            r#"{"batch":[1,]}"#,
+            r#"{"batch":[1 2]}"#,
+            r#"{"batch":[{"a":1]}"#,
+            r#"{"batch":[{"a":tru}]}"#,
+            r#"{"batch":[1x]}"#,
+            r#"{"batch":[]"#,
+            r#"{"batch":[1}}"#,
+            r#"{"batch":nul}"#,
+        ] {
+            assert!(Envelope::read(json).is_none(), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_item_has_its_text_and_its_fields_wherever_it_stands() {
+        let json = format!(
+            r#" {{ "batch" : [ {} {{"event":"last"}} ] }} "#,
+            r#"{"event":"e"} , "#.repeat(PARSED_MAX)
+        );
+        let Items::List(list) = Envelope::read(&json).unwrap().batch else { panic!("it is a list") };
+        assert_eq!((list.count, list.len(), list.parsed.len()), (PARSED_MAX + 1, PARSED_MAX + 1, PARSED_MAX));
+        let events: Vec<_> =
+            list.into_items().map(|(text, item)| (text, item.unwrap().event.unwrap())).collect();
+        assert_eq!(events[0], (r#"{"event":"e"}"#, r#""e""#));
+        assert_eq!(events[PARSED_MAX], (r#"{"event":"last"}"#, r#""last""#));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_body_is_read_exactly_if_it_is_a_json_object(json in r#"[ ]{0,1}\{("batch"|"context"|"x"):[\[\]{}",:1a\\ ]{0,12}\}"#) {
+            let is_object = serde_json::from_str::<&RawValue>(&json).is_ok();
+            proptest::prop_assert_eq!(Envelope::read(&json).is_some(), is_object);
         }
     }
 
@@ -136,12 +236,12 @@ mod tests {
     #[test]
     fn of_a_batch_that_is_none_only_that_is_known() {
         for json in ["{}", r#"{"batch":null}"#] {
-            let envelope: Envelope<'_> = serde_json::from_str(json).unwrap();
+            let envelope = Envelope::read(json).unwrap();
             assert!(matches!(envelope.batch, Items::Absent), "{json}");
         }
         for value in [r#""x""#, "1", "-1", "1.5", "true", r#"{"a":[{}]}"#] {
             let json = format!(r#"{{"batch":{value},"writeKey":"k"}}"#);
-            let envelope: Envelope<'_> = serde_json::from_str(&json).unwrap();
+            let envelope = Envelope::read(&json).unwrap();
             assert!(matches!(envelope.batch, Items::Other), "{value}");
             assert_eq!(envelope.write_key, Some(r#""k""#));
         }

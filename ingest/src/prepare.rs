@@ -87,12 +87,13 @@ fn one(tools: &Tools, request: &Request, kind: Option<Kind>, text: &Text<'_>) ->
 fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, Fault> {
     let envelope = envelope(text.clean())?;
     let source = source(tools, request, envelope.write_key)?;
-    let (items, received) = match envelope.batch {
+    let items = match envelope.batch {
         Items::Absent => return Err(empty_batch()),
         Items::Other => return Err(Fault::bad("bad_request", "`batch` must be an array of events")),
-        Items::List(_, 0) => return Err(empty_batch()),
-        Items::List(items, received) => (items, received),
+        Items::List(items) if items.count == 0 => return Err(empty_batch()),
+        Items::List(items) => items,
     };
+    let received = items.count;
     let flood = (tools.config.batch_events_max * 10).min(ITEMS_MAX);
     if received > flood {
         let message = format!("the batch has {received} events; more than {flood} are refused unread");
@@ -111,14 +112,14 @@ fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, 
     let [context, integrations, sent_at] = parts;
     let shared = Shared::new(context, integrations, sent_at, public_ip(&source, request));
     let mut intake = Intake::new(tools, request, &source, text, received);
-    for (index, json) in items.into_iter().enumerate() {
+    for (index, (json, item)) in items.into_items().enumerate() {
         if index < tools.config.batch_events_max {
-            intake.take(None, json, Item::parse(json), &shared, changed);
+            intake.take(None, json, item, &shared, changed);
         } else {
             let max = tools.config.batch_events_max;
             let message =
                 format!("the batch has {received} events; allowed are {max}, this one is behind them");
-            let id = Item::parse(json).and_then(|item| MessageId::read(item.message_id, String::new).ok());
+            let id = item.and_then(|item| MessageId::read(item.message_id, String::new).ok());
             let given = id.filter(|id| !id.is_made()).map(|id| id.id);
             intake.reject(given, json, Broken::item("batch_too_long", message));
         }
@@ -127,11 +128,9 @@ fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, 
 }
 
 fn envelope(text: &str) -> Result<Envelope<'_>, Fault> {
-    serde_json::from_str(text).map_err(|error| {
-        if error.is_data() && serde_json::from_str::<&RawValue>(text).is_ok() {
-            return Fault::bad("bad_request", "the body must be an object with a `batch` of events");
-        }
-        not_json(error)
+    Envelope::read(text).ok_or_else(|| match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Fault::bad("bad_request", "the body must be an object with a `batch` of events"),
+        Err(error) => not_json(error),
     })
 }
 

@@ -3,7 +3,9 @@
 
 use super::{Broken, shown};
 use crate::object::Object;
+use memchr::memmem::Finder;
 use pipeline::event::Event;
+use std::sync::LazyLock;
 
 /// The event that tells of a changed consent, and so must bring one.
 const PREFERENCE_UPDATED: &str = "Segment Consent Preference Updated";
@@ -12,9 +14,10 @@ const PREFERENCE_UPDATED: &str = "Segment Consent Preference Updated";
 pub(super) fn check(event: &Event<'_>) -> Result<(), Broken> {
     let preference_updated = event.event.as_deref() == Some(PREFERENCE_UPDATED);
     let context = event.context.as_deref().unwrap_or("{}");
-    let named = |name: &str| memchr::memmem::find(context.as_bytes(), name.as_bytes()).is_some();
     // Few events have either; a name that is written with escapes is not worth a parse of all.
-    if !preference_updated && !named("\"consent\"") && !named("\"advertisingId\"") {
+    static NAMES: LazyLock<[Finder<'static>; 2]> =
+        LazyLock::new(|| ["\"consent\"", "\"advertisingId\""].map(Finder::new));
+    if !preference_updated && NAMES.iter().all(|name| name.find(context.as_bytes()).is_none()) {
         return Ok(());
     }
     let context = Object::parse(context).unwrap_or_default();
