@@ -1,7 +1,7 @@
 //! Replays: lanes of their own over the past, one for each replay that is running.
 
 use super::destination::{self, Template};
-use super::{Service, ServiceError};
+use super::{Parts, Service, ServiceError};
 use crate::engine::Ended;
 use crate::{Events, Feed};
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 /// A replay that is running.
 pub(super) struct Running {
+    parts: Arc<Parts>,
     lane: destination::Running,
     replay: Replay,
     /// The events it is to send, where only those that failed are.
@@ -23,23 +24,34 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Stops its lane and waits for it.
+    /// Stops its lane, waits for it, and keeps how far it came.
     pub(super) async fn stop(self) {
-        self.lane.stop().await;
+        let Self { parts, lane, replay, .. } = self;
+        let (tally, waiting) = (Arc::clone(&lane.tally), lane.handle.status.borrow().parked as u64);
+        lane.stop().await;
+        let counts = counts(&replay, tally.counts(), waiting);
+        let store = parts.connections.store();
+        if let Err(error) = store.count_replay(&replay.id, counts, parts.clock.now()).await {
+            tracing::warn!(%error, replay.id = %replay.id, "how far a replay is could not be kept");
+        }
     }
 
     fn counts(&self) -> ReplayCounts {
-        let before = self.replay.counts;
-        let [delivered, dead, left_out] = self.lane.tally.counts();
         let waiting = self.lane.handle.status.borrow().parked as u64;
-        let matched = before.sent + before.failed + delivered + dead + waiting;
-        ReplayCounts {
-            scanned: (before.scanned - before.matched) + left_out + matched,
-            matched,
-            sent: before.sent + delivered,
-            failed: before.failed + dead,
-            total: before.total,
-        }
+        counts(&self.replay, self.lane.tally.counts(), waiting)
+    }
+}
+
+/// How far a replay is: what was kept at its start, and what its lane has decided since.
+fn counts(replay: &Replay, [delivered, dead, left_out]: [u64; 3], waiting: u64) -> ReplayCounts {
+    let before = replay.counts;
+    let matched = before.sent + before.failed + delivered + dead + waiting;
+    ReplayCounts {
+        scanned: (before.scanned - before.matched) + left_out + matched,
+        matched,
+        sent: before.sent + delivered,
+        failed: before.failed + dead,
+        total: before.total,
     }
 }
 
@@ -55,7 +67,6 @@ impl Service {
             stopped.extend(ids.into_iter().filter_map(|id| destination.replays.remove(&id)));
         }
         for replay in stopped {
-            store.count_replay(&replay.replay.id, replay.counts(), self.parts.clock.now()).await?;
             replay.stop().await;
         }
         for replay in open.into_iter().filter(|replay| replay.state == ReplayState::Running) {
@@ -98,7 +109,7 @@ impl Service {
                 .replays
                 .iter()
                 .filter(|(_, r)| r.lane.task.is_finished())
-                .map(|(id, _)| id.clone())
+                .map(|(id, _)| Arc::clone(id))
                 .collect();
             ended.extend(ids.into_iter().filter_map(|id| destination.replays.remove(&id)));
         }
@@ -117,7 +128,7 @@ impl Service {
     }
 
     async fn end_replay(&self, running: Running) -> Result<(), ServiceError> {
-        let Running { lane, replay, failed } = running;
+        let Running { lane, replay, failed, .. } = running;
         let (store, now) = (self.parts.connections.store(), self.parts.clock.now());
         let (state, error) = match lane.task.await {
             Ok(Ended::Finished) => (ReplayState::Done, None),
@@ -195,7 +206,7 @@ impl Running {
             Some(rate) => Arc::new(Paced { log: Arc::clone(&parts.log), condition: condition.clone(), rate }),
         };
         let lane = template.run(state, feed, template.selection_with(condition)?, Some(end))?;
-        Ok(Self { lane, replay, failed })
+        Ok(Self { parts: Arc::clone(parts), lane, replay, failed })
     }
 }
 

@@ -373,20 +373,24 @@ async fn an_event_that_was_delivered_in_a_batch_takes_about_a_byte() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_files_become_one_and_a_running_flusher_stops_when_it_is_told() {
-    let setup = Setup::new(10).await;
-    let deliveries = setup.open().await.unwrap();
-    let running = tokio::spawn(Arc::clone(&deliveries).run());
-    let policy = crate::log::table::CompactionPolicy { files_min: 8, ..Default::default() };
-    for number in 0..8 {
-        append(&deliveries, number..number + 1).await;
-        deliveries.flush().await.unwrap();
+    // Encoded anew, and with their row groups copied.
+    for copied_rows_min in [u64::MAX, 1] {
+        let setup = Setup::new(10).await;
+        let deliveries = setup.open().await.unwrap();
+        let running = tokio::spawn(Arc::clone(&deliveries).run());
+        let policy =
+            crate::log::table::CompactionPolicy { files_min: 8, copied_rows_min, ..Default::default() };
+        for number in 0..8 {
+            append(&deliveries, number..number + 1).await;
+            deliveries.flush().await.unwrap();
+        }
+        assert!(deliveries.table.compact_once(policy).await.unwrap().is_some());
+        assert_eq!((deliveries.status().files, in_files(&deliveries).await), (1, to(8)));
+        append(&deliveries, 8..9).await;
+        deliveries.close().await.unwrap();
+        running.await.unwrap();
+        assert_eq!(in_files(&deliveries).await, to(9));
     }
-    assert!(deliveries.table.compact_once(policy).await.unwrap().is_some());
-    assert_eq!((deliveries.status().files, in_files(&deliveries).await), (1, to(8)));
-    append(&deliveries, 8..9).await;
-    deliveries.close().await.unwrap();
-    running.await.unwrap();
-    assert_eq!(in_files(&deliveries).await, to(9));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
