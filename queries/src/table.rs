@@ -61,6 +61,9 @@ impl LogTable {
     /// The files that may hold rows that `filter` selects, with their statistics.
     fn files(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<PartitionedFile>> {
         let files = &self.view.table.files;
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
         let stats = self.stats.of(&self.view.table, &self.schema);
         let keep = match filter {
             None => vec![true; files.len()],

@@ -12,6 +12,7 @@ mod lasting;
 mod preview;
 mod replays;
 mod tally;
+mod timed;
 
 pub use dead::DeadOnes;
 pub use destination::Status;
@@ -154,8 +155,10 @@ impl Service {
     pub async fn test(&self, connection: &str, sample: bool) -> Result<Check, ServiceError> {
         let connection = self.connection(connection).await?;
         let sink = self.parts.sink(&connection)?;
-        let http = self.parts.http(&connection)?;
-        Ok(sink.check(&*http, self.parts.clock.now(), sample).await)
+        let http = timed::Timed::new(self.parts.http(&connection)?);
+        let mut check = sink.check(&http, self.parts.clock.now(), sample).await;
+        http.fill(&mut check);
+        Ok(check)
     }
 
     async fn connection(&self, id: &str) -> Result<Connection, ServiceError> {

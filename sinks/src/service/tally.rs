@@ -52,7 +52,7 @@ impl Records for Tally {
                 count.fetch_add(events, Relaxed);
             }
             counter!(
-                "flowstate_deliveries_events_total",
+                "flowstate_delivery_events_total",
                 "connection" => self.connection.clone(),
                 "vendor" => self.vendor.clone(),
                 "outcome" => outcome.as_str(),

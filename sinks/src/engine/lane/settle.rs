@@ -3,7 +3,6 @@
 use super::{CHECKPOINT, Lane, Mode};
 use crate::engine::sink::OrderMode;
 use crate::engine::state::{Save, fold, trigger, used};
-use metrics::counter;
 use pipeline::Micros;
 use pipeline::clock::SECOND;
 use pipeline::control::ControlError;
@@ -95,7 +94,6 @@ impl Lane {
         let first = last + 1 - records.len() as u64;
         for (sequence, record) in (first..).zip(&records) {
             fold(&mut self.state, sequence, record);
-            self.count(record);
             for offset in &record.offsets {
                 self.moved(*offset, record.outcome);
             }
@@ -150,13 +148,6 @@ impl Lane {
                 });
             }
         }
-    }
-
-    fn count(&self, record: &Record) {
-        let destination = record.lane.destination.to_string();
-        let outcome = record.outcome.as_str();
-        counter!("flowstate_delivery_events_total", "destination" => destination, "outcome" => outcome)
-            .increment(record.offsets.len() as u64);
     }
 
     /// Saves what changed, every [`CHECKPOINT`].
