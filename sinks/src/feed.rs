@@ -1,10 +1,10 @@
-//! The log as a worker reads it.
+//! The log as the engine reads it.
 
 use async_trait::async_trait;
 use pipeline::event::Event;
 use pipeline::log::{Log, LogError, Offset, PartitionId, Reader, Stored};
 
-/// Where a worker's events come from: one partition, as [`Log`] gives it.
+/// Where events come from: one partition, as [`Log`] gives it.
 pub trait Feed: Send + Sync {
     /// The partition.
     fn partition(&self) -> &PartitionId;

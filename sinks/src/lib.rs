@@ -1,21 +1,22 @@
-//! Everything that goes out: the [`Sink`] each vendor implements and the [`Worker`] that drives it.
+//! Everything that goes out: events on their way from the log to the vendors.
 //!
-//! A worker follows the log with a cursor of its own, so a slow or broken destination stops nobody
-//! but itself. Left out here: where events come from (the log) and where cursors are kept (the
-//! control store); both belong to `pipeline`.
+//! - [`service`] follows the connections in the control store: it runs a destination for each one
+//!   that is enabled, and does what people ask of them: checks, previews, replays, dead letters.
+//! - [`engine`] is what every destination has in common: it selects and maps events, keeps a
+//!   person's order, sends, waits, retries, and accounts for every event. A slow or broken
+//!   destination stops nobody but itself.
+//! - [`vendors`] has one file for each vendor, an [`engine::Sink`]: pure functions from events to
+//!   requests and from answers to verdicts.
+//! - [`Feed`] is the log as the engine reads it, so that a test can stand in for it.
+//!
+//! Left out here: where events come from (the log), and where outcomes and the state of lanes are
+//! kept (the delivery journal and the control store); both belong to `pipeline`.
 
 pub mod engine;
 mod feed;
-mod http;
-mod outcome;
-mod retry;
 pub mod service;
-mod sink;
+mod setting;
 pub mod vendors;
-mod worker;
 
 pub use feed::{Events, Feed};
-pub use outcome::Outcome;
-pub use retry::Retry;
-pub use sink::{Limits, SettingError, Sink};
-pub use worker::{DeliveryError, GRACE, Wait, Worker};
+pub use setting::SettingError;

@@ -4,6 +4,7 @@ mod answer;
 #[cfg(test)]
 mod conformance;
 pub mod google_analytics;
+mod manners;
 pub mod mixpanel;
 pub mod segment;
 mod steps;

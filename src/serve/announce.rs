@@ -37,7 +37,7 @@ impl Announcement {
 
     /// Asks the server, which knows its own key; `path` begins with a slash.
     pub(crate) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let client = pipeline::egress::client()?;
+        let client = pipeline::egress::local_client()?;
         Ok(client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.api_key))
     }
 }

@@ -1,6 +1,11 @@
-//! The arrows between the rooms, read from the manifests, and one version of what must be one.
+//! The arrows between the rooms, read from the manifests, one version of what must be one, and
+//! where a vendor's name may stand.
 
 use crate::harness::project;
+use pipeline::control::Secret;
+use pipeline::vendor::{Rule, State, Vendor};
+use serde_json::Value;
+use sinks::engine::Account;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -24,6 +29,10 @@ const ROOMS: [(&str, &[&str], &[&str]); 5] = [
 
 /// Crates whose types cross the rooms; with a second version in the tree they would not fit.
 const ONE_VERSION: [&str; 6] = ["arrow", "parquet", "object_store", "tokio", "datafusion", "deltalake-core"];
+
+/// Where `segment` is a word like any other: the log's WAL and the delivery journal consist of them,
+/// and IPv6 has routing by them.
+const SEGMENTS: [&str; 5] = ["log.rs", "log", "delivery.rs", "delivery", "egress/address.rs"];
 
 #[test]
 fn no_arrow_is_added_between_the_rooms() {
@@ -60,24 +69,44 @@ fn every_dependency_is_declared_once_for_the_workspace() {
 
 #[test]
 fn no_vendor_is_named_in_the_pipelines_code() {
-    let vendors = vendors();
-    assert!(!vendors.is_empty(), "there is at least one vendor");
     let pipeline = project().join("pipeline/src");
+    let names: Vec<_> = pipeline::vendor::all().iter().map(|vendor| vendor.name.replace('_', " ")).collect();
+    let mut searched = 0;
     for file in rust_files(&pipeline) {
-        // The facts of a vendor are data and bear its name.
-        if file.components().any(|part| part.as_os_str() == "vendors") {
+        let inside = file.strip_prefix(&pipeline).unwrap();
+        // The facts of a vendor are data; one file lists them. Tests have examples.
+        let is_test = file.file_stem().is_some_and(|stem| stem == "tests" || stem == "conformance");
+        if is_test || inside == Path::new("vendor/facts.rs") || inside == Path::new("delivery/testing.rs") {
             continue;
         }
+        let has_segments = SEGMENTS.iter().any(|at| inside.starts_with(at));
         let text = std::fs::read_to_string(&file).unwrap();
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        // A WAL consists of segments.
-        let is_log = file.starts_with(pipeline.join("log")) || file == pipeline.join("log.rs");
-        let vendors: Vec<_> = vendors.iter().filter(|vendor| !(is_log && *vendor == "segment")).collect();
-        for line in code.map(str::to_lowercase) {
-            let mut words = line.split(|c: char| !c.is_alphanumeric());
-            let named = words.find(|word| vendors.iter().any(|vendor| vendor == word));
-            assert!(named.is_none(), "{} names a vendor: {line}", file.display());
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let lower = line.to_lowercase();
+            let words: Vec<_> =
+                lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+            let words = format!(" {} ", words.join(" "));
+            let named = names.iter().filter(|name| !(has_segments && *name == "segment"));
+            let named: Vec<_> = named.filter(|name| words.contains(&format!(" {name} "))).collect();
+            assert!(named.is_empty(), "{} names {named:?}: {line}", file.display());
         }
+        searched += 1;
+    }
+    assert!(searched > 100, "only {searched} files were found");
+}
+
+/// What a user meets as "works" is there: the code, the page about it, and the way to the code.
+#[test]
+fn a_vendor_that_works_has_code_and_a_page_and_no_other_has() {
+    let folder = project().join("sinks/src/vendors");
+    for vendor in pipeline::vendor::all() {
+        let works = vendor.outbound.state == State::Works;
+        for ending in ["rs", "md"] {
+            let file = folder.join(&vendor.name).with_extension(ending);
+            assert_eq!(file.is_file(), works, "{}", file.display());
+        }
+        let made = sinks::vendors::sink(&vendor.name, &example(vendor));
+        assert_eq!(made.is_ok(), works, "{}: {:?}", vendor.name, made.err());
     }
 }
 
@@ -116,13 +145,25 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
     names
 }
 
-/// The vendors there is code for: one file each, with what belongs to it in a folder beside.
-fn vendors() -> BTreeSet<String> {
-    let folders = ["sinks", "ingest"].map(|room| project().join(room).join("src/vendors"));
-    let files = folders.iter().flat_map(|folder| {
-        rust_files(folder).into_iter().filter(move |file| file.parent() == Some(folder.as_path()))
-    });
-    files.map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+/// An account made of the examples in the facts; of fields that exclude each other, the first.
+fn example(vendor: &Vendor) -> Account {
+    let excluded = |path: &str| {
+        let mut others = vendor.rules.iter().filter_map(|rule| match rule {
+            Rule::ExactlyOneOf { fields, .. } => fields.get(1..),
+            Rule::Requires { .. } => None,
+        });
+        others.any(|others| others.iter().any(|other| other == path))
+    };
+    let settings = vendor.settings.iter().filter(|field| !excluded(&format!("settings.{}", field.name)));
+    let credentials =
+        vendor.credentials.iter().filter(|field| !excluded(&format!("credentials.{}", field.name)));
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Account {
+        settings: settings.map(|field| (field.name.clone(), field.example.clone())).collect(),
+        credentials: credentials
+            .map(|field| (field.name.clone(), Secret::credential(text(&field.example))))
+            .collect(),
+    }
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -30,7 +30,7 @@ pub enum HostMapError {
     Host(String),
     /// The value is no base URL.
     #[error(
-        "the address of `{host}` in `hosts` {reason}: write a base URL, such as `http://127.0.0.1:8080/slack`"
+        "the address of `{host}` in `hosts` {reason}: write a base URL, such as `http://127.0.0.1:8080/fake`"
     )]
     Base {
         /// The key.

@@ -15,16 +15,12 @@ mod params;
 mod recommended;
 
 use crate::SettingError;
-use crate::engine::{
-    Account, Check, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, RetryProfile, Scope, Sink,
-    Verdict,
-};
-use crate::vendors::answer;
+use crate::engine::{Account, Check, Manners, Mapped, Operation, Scope, Sink, Verdict};
+use crate::vendors::{answer, manners};
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::Options;
 use pipeline::Micros;
-use pipeline::clock::HOUR;
 use pipeline::control::Secret;
 use pipeline::delivery::Class;
 use pipeline::egress::{Answer, Http, Request, TIMEOUT};
@@ -32,18 +28,8 @@ use pipeline::event::Event;
 use pipeline::log::Stored;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use std::time::Duration;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
-
-const EVENTS_MAX: usize = 25;
-/// With what stands around the events, at most 20 kB, this stays below Google's 130 kB.
-const BATCH_BYTES_MAX: usize = 108_000;
-const LINGER: Duration = Duration::from_secs(1);
-const CONCURRENCY_MAX: usize = 8;
-const EVENT_AGE_MAX: Micros = 72 * HOUR;
-/// Attempts after which Google may have counted the events, because it counts repeats.
-const ATTEMPTS_MAX: u32 = 3;
 
 /// A stream of a Google Analytics 4 property that events are sent to.
 ///
@@ -88,7 +74,8 @@ impl GoogleAnalytics {
         };
         let api_secret = account.credentials.get("api_secret");
         let api_secret = api_secret.ok_or_else(|| invalid("`api_secret`", "it is missing"))?.clone();
-        Ok(Self { host, stream, api_secret, options: Options::read(settings)?, manners: manners() })
+        let manners = manners::of("google_analytics");
+        Ok(Self { host, stream, api_secret, options: Options::read(settings)?, manners })
     }
 
     /// The address of an endpoint. It holds the secret, as Google wants it.
@@ -125,24 +112,6 @@ fn checked_id(setting: &'static str, id: &str) -> Result<String, SettingError> {
 
 fn invalid(setting: &'static str, problem: impl Into<String>) -> SettingError {
     SettingError { setting, problem: problem.into() }
-}
-
-fn manners() -> Manners {
-    Manners {
-        idempotency: Idempotency::None,
-        retry: RetryProfile::Few(ATTEMPTS_MAX),
-        // Every event has its own time.
-        order: OrderMode::None,
-        concurrency_max: CONCURRENCY_MAX,
-        rates: Vec::new(),
-        endpoints: vec![Limits {
-            operations_max: EVENTS_MAX,
-            batch_bytes_max: BATCH_BYTES_MAX,
-            operation_bytes_max: BATCH_BYTES_MAX,
-            linger: LINGER,
-        }],
-        event_age_max: Some(EVENT_AGE_MAX),
-    }
 }
 
 #[async_trait]

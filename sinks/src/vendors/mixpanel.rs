@@ -15,11 +15,9 @@ mod people;
 mod project;
 mod traits;
 
+use super::manners;
 use crate::SettingError;
-use crate::engine::{
-    Account, Check, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, Rate, RetryProfile, Sink,
-    Verdict,
-};
+use crate::engine::{Account, Check, Manners, Mapped, Operation, Sink, Verdict};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
@@ -32,13 +30,12 @@ use project::Project;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use std::io::Write;
-use std::time::Duration;
 
-/// The endpoint for events.
+/// The endpoint for events, by its place in the facts.
 const IMPORT: usize = 0;
-/// The endpoint for the profiles of people.
+/// The endpoint for the profiles of people, likewise.
 const ENGAGE: usize = 1;
-/// The endpoint for the profiles of groups.
+/// The endpoint for the profiles of groups, likewise.
 const GROUPS: usize = 2;
 
 /// A Mixpanel project that events are sent to.
@@ -57,7 +54,7 @@ impl Mixpanel {
     /// # Errors
     /// When one of them is missing or wrong.
     pub fn new(account: &Account) -> Result<Self, SettingError> {
-        Ok(Self { project: Project::new(account)?, manners: manners() })
+        Ok(Self { project: Project::new(account)?, manners: manners::of("mixpanel") })
     }
 
     fn post(&self, path: &str, authorization: Option<&HeaderValue>, body: Body) -> Request {
@@ -81,26 +78,6 @@ impl Mixpanel {
 enum Body {
     Plain(Vec<u8>),
     Packed(Bytes),
-}
-
-fn manners() -> Manners {
-    let limits = Limits {
-        operations_max: 2_000,
-        // Mixpanel's text says 10 MB, the example of its OpenAPI description 2 MB. It is packed at once.
-        batch_bytes_max: 1_900_000,
-        operation_bytes_max: 1_000_000,
-        linger: Duration::from_millis(200),
-    };
-    Manners {
-        // Events are known again for ever in queries, and in what is stored within the day.
-        idempotency: Idempotency::Key(Duration::from_secs(24 * 3600)),
-        retry: RetryProfile::Stream,
-        order: OrderMode::PerUser,
-        concurrency_max: 10,
-        rates: vec![Rate { amount: 1_800_000.0, per: Duration::from_secs(60), operations: true }],
-        endpoints: vec![limits; 3],
-        event_age_max: None,
-    }
 }
 
 /// A JSON array of the operations' bodies.

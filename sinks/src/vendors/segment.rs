@@ -6,42 +6,26 @@
 //! `sentAt` and the time of receipt; 200 also for a write key that does not exist.
 
 mod check;
-mod forward;
 mod hops;
 pub(super) mod payload;
 
-pub use forward::Forward;
-
-use super::answer;
+use super::{answer, manners};
 use crate::SettingError;
-use crate::engine::{
-    Account, Check, Failure, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, Rate, RetryProfile,
-    Scope, Sink, Verdict,
-};
+use crate::engine::{Account, Check, Failure, Manners, Mapped, Operation, Scope, Sink, Verdict};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use payload::put_time;
+use pipeline::Micros;
 use pipeline::control::Secret;
 use pipeline::delivery::Class;
 use pipeline::egress::{Answer, Http, Request, TIMEOUT};
 use pipeline::event::Event;
 use pipeline::log::Stored;
-use pipeline::{Clock, Micros};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use std::time::Duration;
 use url::Url;
-
-/// Below Segment's 2,500, beyond which it answers 200 and drops the batch; small, so that little is
-/// repeated after a lost answer.
-const EVENTS_MAX: usize = 250;
-/// Below Segment's 500 KB, which the envelope counts towards.
-const BATCH_BYTES_MAX: usize = 400_000;
-/// Clearly above Segment's 32 KB. Segment does not say how it counts, so what it may still take is
-/// not refused here: an event grows by the context of its batch when it comes in.
-const EVENT_BYTES_MAX: usize = 40_000;
 
 /// A Segment source that events are sent to.
 #[derive(Debug)]
@@ -104,15 +88,8 @@ impl Segment {
         let basic = BASE64_STANDARD.encode(format!("{}:", write_key.reveal()));
         let mut authorization = HeaderValue::from_str(&format!("Basic {basic}")).expect("base64 is a header");
         authorization.set_sensitive(true);
-        Ok(Self { region, batch_url: region.batch_url(), write_key, authorization, manners: manners() })
-    }
-
-    /// The destination that is named by one URL; see [`Forward`].
-    ///
-    /// # Errors
-    /// When a part of the URL is missing or wrong. The message does not repeat the URL.
-    pub fn from_url(url: &str, client: reqwest::Client, clock: Clock) -> Result<Forward, SettingError> {
-        Forward::from_url(url, client, clock)
+        let manners = manners::of("segment");
+        Ok(Self { region, batch_url: region.batch_url(), write_key, authorization, manners })
     }
 
     fn batch(&self, payloads: &[&[u8]], now: Micros) -> Request {
@@ -147,24 +124,6 @@ impl Segment {
             _ => {}
         }
         failure
-    }
-}
-
-fn manners() -> Manners {
-    Manners {
-        // Segment's "Best practices for handling duplicates": at least 24 hours of message ids.
-        idempotency: Idempotency::Key(Duration::from_secs(24 * 3600)),
-        retry: RetryProfile::Stream,
-        order: OrderMode::PerUser,
-        concurrency_max: 32,
-        rates: vec![Rate { amount: 1000.0, per: Duration::from_secs(1), operations: false }],
-        endpoints: vec![Limits {
-            operations_max: EVENTS_MAX,
-            batch_bytes_max: BATCH_BYTES_MAX,
-            operation_bytes_max: EVENT_BYTES_MAX,
-            linger: Duration::from_millis(100),
-        }],
-        event_age_max: None,
     }
 }
 

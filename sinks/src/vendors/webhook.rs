@@ -9,12 +9,9 @@ mod check;
 mod sign;
 
 use crate::SettingError;
-use crate::engine::{
-    Account, Check, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, RetryProfile, Scope, Sink,
-    Verdict,
-};
-use crate::vendors::answer;
+use crate::engine::{Account, Check, Manners, Mapped, Operation, Scope, Sink, Verdict};
 use crate::vendors::segment::payload::{payload, put_time};
+use crate::vendors::{answer, manners};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::Micros;
@@ -38,12 +35,8 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 /// What a receiver has to say about deliveries: `disable`, or `abort-message`.
 const DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
-const BODY_BYTES_MAX: usize = 1 << 20;
-const CONCURRENCY_MAX: usize = 4;
 /// Receivers are asked to answer first and to work afterwards.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long receivers are asked to remember ids: longer than the last attempt of the schedule.
-const IDS_KEPT: Duration = Duration::from_secs(4 * 24 * 3600);
 
 /// An address that receives every event as a signed request.
 ///
@@ -99,7 +92,7 @@ impl Webhook {
             url: address(text("url").unwrap_or_default())?,
             secret: secret.ok_or_else(|| invalid("`signing_secret`", "it is missing"))?,
             previous,
-            manners: manners(),
+            manners: manners::of("webhook"),
         })
     }
 
@@ -136,23 +129,6 @@ fn address(text: &str) -> Result<Url, SettingError> {
 
 fn invalid(setting: &'static str, problem: impl Into<String>) -> SettingError {
     SettingError { setting, problem: problem.into() }
-}
-
-fn manners() -> Manners {
-    Manners {
-        idempotency: Idempotency::Key(IDS_KEPT),
-        retry: RetryProfile::Webhook,
-        order: OrderMode::None,
-        concurrency_max: CONCURRENCY_MAX,
-        rates: Vec::new(),
-        endpoints: vec![Limits {
-            operations_max: 1,
-            batch_bytes_max: BODY_BYTES_MAX,
-            operation_bytes_max: BODY_BYTES_MAX,
-            linger: Duration::ZERO,
-        }],
-        event_age_max: None,
-    }
 }
 
 /// The id of a webhook: the event's message id, or a hash of it where it would not do in a header or

@@ -46,6 +46,28 @@ async fn only_its_owner_can_read_the_file() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_version_keeps_its_sources_and_loses_what_nothing_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(dir.path().join("control.db"));
+    let mut raw =
+        sqlx::SqliteConnection::connect_with(&options.clone().create_if_missing(true)).await.unwrap();
+    sqlx::raw_sql(include_str!("0001.sql")).execute(&mut raw).await.unwrap();
+    let old = "INSERT INTO cursors VALUES ('segment', '00000000000000aa', 7);
+               INSERT INTO sources VALUES ('web', 'server', 0, 1, zeroblob(32), 'fs_write_1', 5);
+               PRAGMA user_version = 1";
+    sqlx::raw_sql(old).execute(&mut raw).await.unwrap();
+    raw.close().await.unwrap();
+
+    let control = open(&dir).await;
+    let sources = control.sources().await.unwrap();
+    assert_eq!(sources.iter().map(|source| &*source.name).collect::<Vec<_>>(), ["web"]);
+    control.close().await;
+    let mut raw = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let left = "SELECT count(*) FROM sqlite_schema WHERE name IN ('cursors', 'dead_letters')";
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&mut raw).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("control.db");

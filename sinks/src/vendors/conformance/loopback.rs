@@ -14,7 +14,7 @@ pub(crate) struct Loopback {
 
 impl Loopback {
     pub(crate) fn new(hosts: Vec<(&'static str, SocketAddr)>) -> Self {
-        Self { client: pipeline::egress::client().expect("a client"), hosts }
+        Self { client: pipeline::egress::local_client().expect("a client"), hosts }
     }
 }
 

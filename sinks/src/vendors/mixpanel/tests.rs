@@ -99,6 +99,13 @@ impl Subject for Fake {
 
 conformance!(Fake);
 
+#[test]
+fn operations_go_to_the_endpoint_that_the_facts_have_at_their_place() {
+    let facts = pipeline::vendor::named("mixpanel").expect("facts");
+    let name = |endpoint: usize| facts.outbound.endpoints[endpoint].name.as_str();
+    assert_eq!([name(IMPORT), name(ENGAGE), name(GROUPS)], ["import", "engage", "groups"]);
+}
+
 /// A project with the original identities and nothing but its token.
 struct Original(FakeMixpanel);
 
@@ -419,7 +426,7 @@ fn limits_are_within_those_of_the_contract() {
     };
     let text = std::fs::read_to_string(specs.join("contracts/mixpanel.json")).expect("a contract");
     let contract: Value = serde_json::from_str(&text).expect("JSON");
-    let manners = manners();
+    let manners = crate::vendors::manners::of("mixpanel");
     for (endpoint, name) in ["import", "engage", "groups"].into_iter().enumerate() {
         let (limits, told) = (manners.endpoints[endpoint], &contract["ops"][name]);
         let within = |ours: usize, key: &str| told[key].as_u64().is_none_or(|theirs| ours as u64 <= theirs);

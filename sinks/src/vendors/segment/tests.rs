@@ -151,7 +151,7 @@ fn limits_are_within_those_of_the_contract() {
     };
     let text = std::fs::read_to_string(specs.join("contracts/segment.json")).expect("a contract");
     let contract: Value = serde_json::from_str(&text).expect("JSON");
-    let (limits, told) = (manners().endpoints[0], &contract["ops"]["batch"]);
+    let (limits, told) = (Fake::sink(&Fake::account()).manners().endpoints[0], &contract["ops"]["batch"]);
     assert_eq!(told["our_items"], limits.operations_max);
     assert!(
         told["max_bytes"].as_u64().is_some_and(|max| limits.batch_bytes_max as u64 + 100 < max),
