@@ -10,8 +10,11 @@ fn the_demo_ends_well_and_can_be_repeated_in_the_same_directory() {
     let dir = tempfile::tempdir().unwrap();
     for round in ["first", "second"] {
         let output = flowstate(dir.path(), &["demo", "--exit", "--events", "1000"]);
-        let said = [output.stdout, output.stderr].concat();
-        assert_eq!(output.status.code(), Some(0), "{round}:\n{}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{round}:\n{said}");
+        for part in ["answered with 503", "Mixpanel is held", "A replay", "Every delivery is accounted for"] {
+            assert!(said.contains(part), "{round}: no `{part}` in\n{said}");
+        }
     }
 }
 

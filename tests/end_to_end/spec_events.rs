@@ -56,7 +56,8 @@ fn events_of_the_specification_reach_a_destination_as_they_came_in() {
         Schema::read(&Path::new(&specs).join("segment/segment-tracking.contract.schema.json")).unwrap();
     let segment = FakeSegment::start("key-of-the-destination", Some(schema)).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let server = Start::on(dir.path()).set("ALLOW_PRIVATE_EGRESS", "true").set("FORWARD_TO", &segment.url()).run();
+    let server =
+        Start::on(dir.path()).set("ALLOW_PRIVATE_EGRESS", "true").set("FORWARD_TO", &segment.url()).run();
     send(&server, &events);
     // Segment's own `integrations` object leaves one of them out.
     let mut events: Vec<Value> =

@@ -11,7 +11,11 @@ async fn a_table_is_opened_from_its_checkpoint() {
     append_frames(&table, 0, 19).await;
     assert!(!table.checkpoint().await.unwrap());
     append_frames(&table, 19 * 11, 1).await;
-    table.compact_once(CompactionPolicy { files_min: 15, ..CompactionPolicy::default() }).await.unwrap().unwrap();
+    table
+        .compact_once(CompactionPolicy { files_min: 15, ..CompactionPolicy::default() })
+        .await
+        .unwrap()
+        .unwrap();
     assert!(table.checkpoint().await.unwrap());
     assert!(!table.checkpoint().await.unwrap());
     append_frames(&table, 20 * 11, 2).await;
