@@ -5,6 +5,7 @@
 //! generator on it too, so the ratios carry over to other machines better than the rates do.
 
 mod commits;
+pub(crate) mod deliver;
 mod load;
 mod machine;
 mod measure;

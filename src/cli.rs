@@ -205,6 +205,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// How many events a second are taken in, durably
     Ingest(bench::BenchArgs),
+    /// How many events a second are delivered, and what a bad destination does to the others
+    Deliver(bench::deliver::DeliverArgs),
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {
             BenchCommand::Ingest(args) => bench::run(args).await?,
+            BenchCommand::Deliver(args) => bench::deliver::run(args).await?,
         },
     }
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ mod connection;
 mod template;
 
 pub(crate) use connection::Connection;
-pub(crate) use template::Template;
+pub(crate) use template::{Template, message_ids};
 
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;

@@ -92,7 +92,7 @@ impl Server {
     pub(crate) fn compactions(&self) -> anyhow::Result<u64> {
         let url = format!("http://{}/metrics", self.address);
         let text = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let answer = pipeline::egress::client()?.get(url).send().await?;
+            let answer = pipeline::egress::local_client()?.get(url).send().await?;
             anyhow::Ok(answer.error_for_status()?.text().await?)
         })?;
         Ok(sum(&text, "flowstate_log_compactions_total"))

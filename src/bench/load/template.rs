@@ -116,6 +116,12 @@ impl Template {
     }
 }
 
+/// The ids of the events in a body, by the digits that are patched in.
+pub(crate) fn message_ids(body: &str) -> impl Iterator<Item = u64> {
+    let id = |at: usize| u64::from_str_radix(body.get(at..at + SLOT.len())?, 16).ok();
+    body.match_indices(MESSAGE).filter_map(move |(at, before)| id(at + before.len()))
+}
+
 fn put(place: &mut [u8], mut number: u64) {
     for digit in place[..SLOT.len()].iter_mut().rev() {
         *digit = HEX[(number & 15) as usize];

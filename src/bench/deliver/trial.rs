@@ -1,0 +1,155 @@
+//! A Flowstate of its own for one measurement, with its connections and its load.
+
+use super::DeliverArgs;
+use super::fake::Arrival;
+use crate::bench::load::{self, Connection, Pace, Template, message_ids};
+use crate::bench::server::{ADMIN_KEY, Server, WRITE_KEY_BASE64};
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+/// The fake vendor takes every key of this form.
+const SEGMENT_KEY: &str = "EXAMPLEexampleEXAMPLEexample0000";
+/// Connections that fill the backlog, and the events in their batches.
+const FILLER_CONNECTIONS: u64 = 4;
+const FILLER_BATCH: u64 = 250;
+/// The live load comes in batches of so many events, on so many connections.
+const LIVE_BATCH: usize = 20;
+const LIVE_CONNECTIONS: u64 = 8;
+/// Ids of the first request, of the backlog and of the live load are kept apart.
+const RUN_START: u64 = 1;
+const RUN_BACKLOG: u64 = 2;
+const RUN_LIVE: u64 = 3;
+
+/// A server with an empty log.
+pub(super) struct Trial {
+    server: Server,
+    runtime: Runtime,
+    client: reqwest::Client,
+    data: PathBuf,
+    /// How many events it has acknowledged.
+    pub(super) events: u64,
+}
+
+impl Trial {
+    pub(super) fn start(args: &DeliverArgs) -> anyhow::Result<Self> {
+        let data = args.data.join("trial");
+        let log = args.data.join("servers.log");
+        let server = Server::flowstate(&data, &log, RUN_START, &["--allow-private-egress"])?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        // The first answer is to an event, too.
+        Ok(Self { server, runtime, client: pipeline::egress::local_client()?, data, events: 1 })
+    }
+
+    /// Makes a Segment connection whose requests go to `vendor`; returns its id.
+    pub(super) fn connect(
+        &self,
+        name: &str,
+        vendor: SocketAddr,
+        rate_cap: Option<f64>,
+    ) -> anyhow::Result<String> {
+        let body = json!({
+            "vendor": "segment", "name": name, "settings": { "region": "us" },
+            "credentials": { "write_key": SEGMENT_KEY }, "hosts": { "*": format!("http://{vendor}") },
+            "routing": { "rate_cap": rate_cap },
+        });
+        let connection = self.post("/connections", &body)?;
+        Ok(connection["id"].as_str().context("a connection has an `id`")?.to_owned())
+    }
+
+    /// Lets a connection have every event from the beginning; returns when that was asked for.
+    pub(super) fn enable(&self, id: &str) -> anyhow::Result<Instant> {
+        let asked = Instant::now();
+        self.post(&format!("/connections/{id}/enable"), &json!({ "from": "beginning" }))?;
+        Ok(asked)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("http://{}/api/v1{path}", self.server.address);
+        self.runtime.block_on(async {
+            let answer = self.client.post(url).bearer_auth(ADMIN_KEY).json(body).send().await?;
+            let (status, text) = (answer.status(), answer.text().await?);
+            if !status.is_success() {
+                bail!("`{path}` answered {status}: {text}");
+            }
+            Ok(serde_json::from_str(&text)?)
+        })
+    }
+
+    /// Has at least so many events stored.
+    pub(super) fn fill(&mut self, events: u64) -> anyhow::Result<()> {
+        let requests = events.div_ceil(FILLER_CONNECTIONS * FILLER_BATCH);
+        let template = Template::batch(WRITE_KEY_BASE64, FILLER_BATCH as usize).for_run(RUN_BACKLOG);
+        let pace = Pace::Requests(u32::try_from(requests)?);
+        let connections = FILLER_CONNECTIONS as usize;
+        let figures = load::run(self.server.address, &template, connections, pace, Duration::ZERO)?;
+        if !figures.failures.is_empty() {
+            bail!("requests were not answered 200, by status: {:?}", figures.failures);
+        }
+        self.events += figures.events;
+        Ok(())
+    }
+
+    /// Sends so many events, one in each request, one every `interval`; returns when each was answered.
+    pub(super) fn singles(&mut self, count: u32, interval: Duration) -> anyhow::Result<Vec<Arrival>> {
+        self.live(Template::single(WRITE_KEY_BASE64), 1, count, interval)
+    }
+
+    /// Sends so many events a second for a while; returns when each was answered.
+    pub(super) fn steady(&mut self, rate: u32, duration: Duration) -> anyhow::Result<Vec<Arrival>> {
+        let interval = Duration::from_secs(1) * LIVE_BATCH as u32 / rate;
+        let requests = (duration.as_secs_f64() / interval.as_secs_f64()).round() as u32;
+        self.live(Template::batch(WRITE_KEY_BASE64, LIVE_BATCH), LIVE_CONNECTIONS, requests, interval)
+    }
+
+    fn live(
+        &mut self,
+        template: Template,
+        connections: u64,
+        requests: u32,
+        interval: Duration,
+    ) -> anyhow::Result<Vec<Arrival>> {
+        let address = self.server.address;
+        let answered = self.runtime.block_on(async {
+            let start = tokio::time::Instant::now() + Duration::from_millis(50);
+            let mut senders = JoinSet::new();
+            for number in 0..connections {
+                let mut template = template.for_run(RUN_LIVE).for_connection(number);
+                senders.spawn(async move {
+                    let mut connection = Connection::open(address).await?;
+                    let mut answered = Vec::new();
+                    for nth in (number as u32..requests).step_by(connections as usize) {
+                        sleep_until(start + interval * nth).await;
+                        let request = template.next();
+                        let status = connection.exchange(request).await?;
+                        if status != 200 {
+                            bail!("a request of the live load was answered {status}");
+                        }
+                        let at = Instant::now();
+                        answered.extend(message_ids(std::str::from_utf8(request)?).map(|id| (id, at)));
+                    }
+                    Ok(answered)
+                });
+            }
+            let mut answered = Vec::new();
+            while let Some(sender) = senders.join_next().await {
+                answered.extend(sender??);
+            }
+            anyhow::Ok(answered)
+        })?;
+        self.events += answered.len() as u64;
+        Ok(answered)
+    }
+
+    /// Stops the server as an operator would; returns the most memory it has had resident, in bytes.
+    pub(super) fn stop(self) -> anyhow::Result<u64> {
+        let peak = self.server.stop()?;
+        std::fs::remove_dir_all(&self.data)?;
+        Ok(peak)
+    }
+}
