@@ -1,28 +1,23 @@
 //! `flowstate demo`: the life of a small company, sent to a real server, and what comes of it.
 //!
 //! Nothing here is staged: the events go over HTTP, the numbers come from the log and from the fake
-//! Segment they are forwarded to, and the books are checked against what was sent.
+//! vendors they are delivered to, and the books are checked against what was sent.
 
 mod accounts;
 mod answers;
 mod company;
+mod destinations;
 mod send;
 mod server;
 
 use crate::output::{print, shell_word, this_program};
-use anyhow::Context;
 use company::{Message, Origin};
+use destinations::Destinations;
 use pipeline::Clock;
 use send::{Tally, Target};
 use server::Server;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use vendors::segment::FakeSegment;
-
-/// Everything that was stored must have been forwarded this soon after the last event was sent, and
-/// a while more for each event.
-const FORWARDING_MAX: Duration = Duration::from_secs(60);
-const FORWARDING_MAX_PER_EVENT: Duration = Duration::from_millis(2);
 
 /// `flowstate demo`.
 #[derive(Debug, clap::Args)]
@@ -43,10 +38,10 @@ pub(crate) struct DemoArgs {
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let segment = FakeSegment::start("demo", None).context("the fake Segment cannot start")?;
-    let (server, mut running) = Server::start(&args.data, &segment.url(), &clock).await?;
+    let destinations = Destinations::start(&clock)?;
+    let (server, mut running) = Server::start(&args.data, &clock).await?;
     let told = tokio::select! {
-        told = tell(&args, &server, &segment, clock) => told,
+        told = tell(&args, &server, &destinations, clock) => told,
         // Ctrl-C before the end.
         ended = running.ended() => return ended,
     };
@@ -61,27 +56,41 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
 }
 
 /// Sends everything, shows what came of it, and fails when that does not add up.
-async fn tell(args: &DemoArgs, server: &Server, segment: &FakeSegment, clock: Clock) -> anyhow::Result<()> {
+async fn tell(
+    args: &DemoArgs,
+    server: &Server,
+    destinations: &Destinations,
+    clock: Clock,
+) -> anyhow::Result<()> {
     let messages = company::life(args.seed, args.events as usize, clock.now());
     print(opening(&messages, server))?;
+    let connected = destinations.connect(server).await?;
+    print(connected.shown())?;
+
     let target = Target { url: server.url.clone(), keys: server.write_keys.clone(), clock };
     let begun = Instant::now();
-    let tally = send::send(&messages, &target, args.seed).await?;
+    let outage = connected.outage(&messages);
+    let (tally, outage) = tokio::join!(send::send(&messages, &target, args.seed), outage);
+    let tally = tally?;
     print(sent(&tally, begun.elapsed()))?;
-    let forwarded_in = forwarded(segment, &tally, begun).await;
+    print(connected.trouble(&outage, begun).await?)?;
+    print(connected.replay().await?)?;
 
-    let accounts = accounts::Accounts::take(server, segment, tally).await?;
-    print(accounts.table(forwarded_in))?;
+    let accounts = accounts::Accounts::take(server, tally).await?;
+    let deliveries = connected.books().await?;
+    print(accounts.table())?;
+    print(deliveries.table())?;
     print(answers::all(server).await?)?;
-    accounts.check()
+    accounts.check()?;
+    deliveries.check()
 }
 
 fn opening(messages: &[Message], server: &Server) -> String {
     format!(
         "\nA coffee shop sends its last six weeks: {} events, from its website and its backend.\n\
          Flowstate listens on {}, keeps its data in `{}`,\n\
-         and forwards every event to a fake Segment on this machine.\n\n",
-        messages.len(),
+         and delivers to four fake vendors on this machine.\n\n",
+        accounts::grouped(messages.len() as u64),
         server.url,
         server.data.display(),
     )
@@ -96,19 +105,6 @@ fn sent(tally: &Tally, took: Duration) -> String {
     )
 }
 
-/// Waits until the fake Segment has what was accepted, and says how long after the start that was.
-async fn forwarded(segment: &FakeSegment, tally: &Tally, begun: Instant) -> Option<Duration> {
-    let events = u32::try_from(tally.accepted).unwrap_or(u32::MAX);
-    let end = Instant::now() + FORWARDING_MAX + FORWARDING_MAX_PER_EVENT * events;
-    while Instant::now() < end {
-        if segment.received() as u64 >= tally.accepted {
-            return Some(begun.elapsed());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    None
-}
-
 fn next_steps(server: &Server) -> String {
     let (url, data) = (&server.url, shell_word(&server.data.display().to_string()));
     let (key, flowstate) = (server.write_key(Origin::Backend), this_program());
@@ -117,7 +113,8 @@ fn next_steps(server: &Server) -> String {
         "The server is still running. Try it from another terminal in this directory:\n\n  \
          curl {url}/v1/track -u {key}: \\\n    -H 'content-type: application/json' \\\n    -d '{event}'\n\n  \
          {flowstate} sql --data {data} \\\n    \"SELECT event, count(*) AS events FROM events GROUP BY event\"\n  \
-         {flowstate} sql --data {data} \\\n    \"SELECT code, message, body FROM rejected LIMIT 5\"\n\n\
+         {flowstate} sql --data {data} \\\n    \"SELECT code, message, body FROM rejected LIMIT 5\"\n  \
+         {flowstate} sql --data {data} \\\n    \"SELECT at, attempt, status, next_at FROM deliveries WHERE outcome = 'retry'\"\n\n\
          Ctrl-C ends it.\n"
     )
 }

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Secret, SourceKind};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -38,16 +39,12 @@ struct Answer {
 pub(super) struct Running(JoinHandle<anyhow::Result<()>>);
 
 impl Server {
-    /// Starts on a new directory below `demo`, on defaults, forwarding to `destination`.
-    pub(super) async fn start(
-        demo: &Path,
-        destination: &str,
-        clock: &Clock,
-    ) -> anyhow::Result<(Self, Running)> {
+    /// Starts on a new directory below `demo`, on defaults, but that it may reach this machine.
+    pub(super) async fn start(demo: &Path, clock: &Clock) -> anyhow::Result<(Self, Running)> {
         let started = DateTime::from_timestamp_micros(clock.now()).unwrap_or_default();
         let data = demo.join(started.format("%Y-%m-%d-%H%M%S%.3f").to_string());
         make_data_directory(&data)?;
-        let settings = settings(&data, destination)?;
+        let settings = settings(&data)?;
         crate::telemetry::start(&settings);
         let write_keys = add_sources(&settings, clock).await?;
         let mut running = tokio::spawn(serve(settings));
@@ -75,27 +72,47 @@ impl Server {
 
     /// The rows of a query, each an object: all of them, or an error.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
-        let answer: Answer = serde_json::from_str(&self.ask(sql).await?)?;
+        let asked = json!({"sql": sql, "format": "json"});
+        let answer: Answer = serde_json::from_value(self.api(Method::POST, "/sql", Some(&asked)).await?)?;
         if answer.truncated {
             bail!("the query `{sql}` has more rows than one answer may have");
         }
         Ok(answer.rows)
     }
 
-    async fn ask(&self, sql: &str) -> anyhow::Result<String> {
-        let answer = pipeline::egress::client()?
-            .post(format!("{}/api/v1/sql", self.url))
-            .bearer_auth(&self.api_key)
-            .json(&json!({"sql": sql, "format": "json"}))
-            .send()
-            .await?;
-        let status = answer.status();
-        let text = answer.text().await.context("reading the answer to a query")?;
-        if !status.is_success() {
-            bail!("the query `{sql}` was answered with {status}: {text}");
-        }
-        Ok(text)
+    /// The one number that a query answers.
+    pub(super) async fn number(&self, sql: &str) -> anyhow::Result<u64> {
+        let rows = self.rows(sql).await?;
+        let value = rows.first().and_then(|row| row.as_object()?.values().next().cloned());
+        Ok(value.as_ref().map(number).unwrap_or_default())
     }
+
+    /// What the management API answers below `/api/v1`.
+    pub(super) async fn api(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let mut request = pipeline::egress::local_client()?
+            .request(method.clone(), format!("{}/api/v1{path}", self.url))
+            .bearer_auth(&self.api_key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await.context("reading an answer of the management API")?;
+        if !status.is_success() {
+            bail!("{method} {path} was answered with {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// A count, which JSON has as a number or, where it may be large, as text.
+pub(super) fn number(value: &Value) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
 
 impl Running {
@@ -112,13 +129,13 @@ impl Running {
 }
 
 /// The defaults, whatever the environment and a settings file in the working directory say.
-fn settings(data: &Path, destination: &str) -> anyhow::Result<Settings> {
+fn settings(data: &Path) -> anyhow::Result<Settings> {
     let file = data.join("flowstate.toml");
     std::fs::write(&file, "# The demo runs on the defaults.\n")?;
     let flags = [
         ("data", data.display().to_string()),
         ("listen", "127.0.0.1:0".to_owned()),
-        ("forward_to", destination.to_owned()),
+        ("allow_private_egress", "true".to_owned()),
         ("log_level", "warn".to_owned()),
         // Given, so that none is made and shown as at a first start.
         ("admin_key", Secret::api_key()?.reveal().to_owned()),

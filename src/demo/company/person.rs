@@ -131,8 +131,7 @@ impl Person {
             }
             self.on_device(device, *at, body, random);
             if chance(random, 35) {
-                let (product, price) = PRODUCTS[random.random_range(0..PRODUCTS.len())];
-                let properties = json!({"product": product, "price": price, "currency": "EUR"});
+                let properties = product(random).1;
                 *at += random.random_range(3 * SECOND..MINUTE);
                 let body = json!({"type": "track", "event": "Product Viewed", "properties": properties});
                 self.on_device(device, *at, body, random);
@@ -180,12 +179,11 @@ impl Person {
         let mut products = Vec::new();
         let mut total = 0.0;
         for _ in 0..random.random_range(1..4) {
-            let (product, price) = PRODUCTS[random.random_range(0..PRODUCTS.len())];
+            let (price, properties) = product(random);
             *at += random.random_range(5 * SECOND..MINUTE);
-            let properties = json!({"product": product, "price": price, "currency": "EUR"});
+            products.push(properties.clone());
             let body = json!({"type": "track", "event": "Product Added", "properties": properties});
             self.on_device(device, *at, body, random);
-            products.push(json!({"product": product, "price": price}));
             total += price;
         }
         *at += random.random_range(20 * SECOND..3 * MINUTE);
@@ -228,6 +226,13 @@ impl Person {
         body["timestamp"] = time.to_rfc3339_opts(SecondsFormat::Millis, true).into();
         self.messages.push(Message { origin, sent: at, body, flaw: None });
     }
+}
+
+/// Something the shop sells: its price, and what an event says of it.
+fn product(random: &mut StdRng) -> (f64, Value) {
+    let nth = random.random_range(0..PRODUCTS.len());
+    let (name, price) = PRODUCTS[nth];
+    (price, json!({"product_id": format!("p{nth}"), "name": name, "price": price, "currency": "EUR"}))
 }
 
 fn campaign(random: &mut StdRng) -> Option<Value> {
