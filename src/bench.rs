@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod server;
 mod sheet;
+pub(crate) mod soak;
 mod yardstick;
 
 use crate::output::print;

@@ -207,6 +207,8 @@ pub(crate) enum BenchCommand {
     Ingest(bench::BenchArgs),
     /// How many events a second are delivered, and what a bad destination does to the others
     Deliver(bench::deliver::DeliverArgs),
+    /// Whether memory, files and latency stay what they are over a long time
+    Soak(bench::soak::SoakArgs),
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => match args.command {
             BenchCommand::Ingest(args) => bench::run(args).await?,
             BenchCommand::Deliver(args) => bench::deliver::run(args).await?,
+            BenchCommand::Soak(args) => bench::soak::run(args).await?,
         },
     }
     Ok(ExitCode::SUCCESS)

@@ -22,6 +22,11 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     field(&format!("/proc/{pid}/status"), "VmHWM").and_then(|text| kibibytes(&text)).map(|kib| kib * 1024)
 }
 
+/// The memory a process has resident, in bytes.
+pub(crate) fn memory(pid: u32) -> Option<u64> {
+    field(&format!("/proc/{pid}/status"), "VmRSS").and_then(|text| kibibytes(&text)).map(|kib| kib * 1024)
+}
+
 /// The bytes of all files below a directory.
 pub(crate) fn disk_usage(dir: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;

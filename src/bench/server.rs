@@ -88,14 +88,25 @@ impl Server {
             .with_context(|| format!("`/proc/{pid}/status` does not tell the peak memory"))
     }
 
-    /// The compactions it has made, of all tables, from its metrics.
+    /// The memory it has resident now, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id();
+        machine::memory(pid).with_context(|| format!("`/proc/{pid}/status` does not tell the memory"))
+    }
+
+    /// The compactions it has made, of all tables.
     pub(crate) fn compactions(&self) -> anyhow::Result<u64> {
+        Ok(self.metrics()?.sum("flowstate_log_compactions_total") as u64)
+    }
+
+    /// Its metrics now.
+    pub(crate) fn metrics(&self) -> anyhow::Result<Metrics> {
         let url = format!("http://{}/metrics", self.address);
         let text = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let answer = pipeline::egress::local_client()?.get(url).send().await?;
             anyhow::Ok(answer.error_for_status()?.text().await?)
         })?;
-        Ok(sum(&text, "flowstate_log_compactions_total"))
+        Ok(Metrics(text))
     }
 
     /// Ends it as an operator would, waits until it has committed everything, and returns the most
@@ -131,13 +142,33 @@ impl Drop for Server {
     }
 }
 
-/// The sum of a counter over all its labels, in the text format of Prometheus; 0 before its first count.
-fn sum(metrics: &str, name: &str) -> u64 {
-    let values = metrics.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
-    });
-    values.sum()
+/// Metrics in the text format of Prometheus.
+pub(crate) struct Metrics(String);
+
+impl Metrics {
+    /// The sum over all labels; 0 before its first count.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        self.values(name).sum()
+    }
+
+    /// The largest value over all labels; 0 where there is none.
+    pub(crate) fn most(&self, name: &str) -> f64 {
+        self.values(name).fold(0.0, f64::max)
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = f64> {
+        self.0.lines().filter_map(move |line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse().ok())?
+        })
+    }
+}
+
+/// This program, to be run without what the caller has set for servers of their own.
+pub(crate) fn isolated() -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    isolate(&mut command);
+    Ok(command)
 }
 
 /// Takes away what the caller has set for servers of their own: variables, and the settings file of
@@ -153,9 +184,7 @@ fn isolate(command: &mut Command) {
 
 /// Asks the log of a stopped server for one number.
 pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
-    let mut command = Command::new(std::env::current_exe()?);
-    isolate(&mut command);
-    let output = command
+    let output = isolated()?
         .args(["sql", query, "--format", "csv", "--log-level", "warn", "--data"])
         .arg(data)
         .stderr(Stdio::inherit())
@@ -167,11 +196,13 @@ pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::sum;
+    use super::Metrics;
 
     #[test]
-    fn a_counter_is_summed_over_its_labels() {
-        let text = "# TYPE made_total counter\nmade_total{table=\"a\"} 2\nmade_total{table=\"b\"} 3\nmade_total_else 9\n";
-        assert_eq!((sum(text, "made_total"), sum(text, "unmade_total")), (5, 0));
+    fn a_metric_is_taken_over_its_labels() {
+        let text = "# TYPE made_total counter\nmade_total{table=\"a\"} 2\nmade_total{table=\"b\"} 3.5\nmade_total_else 9\n";
+        let metrics = Metrics(text.to_owned());
+        assert_eq!((metrics.sum("made_total"), metrics.most("made_total")), (5.5, 3.5));
+        assert_eq!((metrics.sum("unmade_total"), metrics.most("unmade_total")), (0.0, 0.0));
     }
 }

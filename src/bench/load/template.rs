@@ -103,6 +103,15 @@ impl Template {
         self.bytes.len() / self.slots.len()
     }
 
+    /// The events of the next request, one on each line.
+    pub(crate) fn lines(&mut self) -> serde_json::Result<String> {
+        let request = self.next();
+        let body = request.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
+        let mut body: serde_json::Value = serde_json::from_slice(&request[body..])?;
+        let events = body["batch"].take();
+        Ok(events.as_array().into_iter().flatten().map(|event| format!("{event}\n")).collect())
+    }
+
     /// The next request.
     pub(crate) fn next(&mut self) -> &[u8] {
         for slots in self.slots.iter() {
@@ -176,6 +185,14 @@ mod tests {
     fn ids(request: &[u8]) -> Vec<String> {
         let text = std::str::from_utf8(request).unwrap();
         text.split("messageId\":\"").skip(1).map(|rest| rest[..25].to_owned()).collect()
+    }
+
+    #[test]
+    fn a_batch_as_lines_has_the_same_events() {
+        let (mut batch, mut lines) = (Template::batch("a2V5Og==", 3), Template::batch("a2V5Og==", 3));
+        let text = lines.lines().unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert_eq!(ids(text.as_bytes()), ids(batch.next()));
     }
 
     #[test]
