@@ -116,7 +116,7 @@ fn segment_bytes(settings: &Settings) -> u64 {
 pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
     Ok(LogConfig {
         dir: settings.data.clone(),
-        store: settings.store_url()?,
+        store: settings.store()?,
         wal_bytes_max: settings.wal_bytes_max,
         segment_bytes: segment_bytes(settings),
         commit_age: settings.commit_age,

@@ -12,6 +12,7 @@ mod values;
 pub(crate) use known::{KNOWN, Scope, Setting};
 pub(crate) use values::{LogFormat, Private};
 
+use pipeline::log::store::StoreConfig;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) store: Option<Url>,
+    /// The `AWS_…` variables of the environment.
+    pub(crate) store_access: Vec<(String, Private)>,
     pub(crate) control: Option<PathBuf>,
     pub(crate) commit_age: Duration,
     pub(crate) commit_bytes: u64,
@@ -90,20 +93,23 @@ impl Settings {
             None if Path::new(FILE).exists() => file::read(Path::new(FILE), &mut texts)?,
             None => {}
         }
-        read_environment(environment, &mut texts)?;
+        let mut access = Vec::new();
+        read_environment(environment, &mut texts, &mut access)?;
         for (name, text) in flags {
             texts.insert(name, (text.clone(), Origin::Flag));
         }
-        Self::from_texts(&texts)
+        Ok(Self { store_access: access, ..Self::from_texts(&texts)? })
     }
 
-    /// Where the tables lie: a `file:` URL of a directory.
-    pub(crate) fn store_url(&self) -> Result<Url, WrongSetting> {
-        match &self.store {
-            Some(url) => Ok(url.clone()),
+    /// Where the tables lie, and how that is reached.
+    pub(crate) fn store(&self) -> Result<StoreConfig, WrongSetting> {
+        let url = match &self.store {
+            Some(url) => url.clone(),
             None => values::directory_url(&self.data.join("tables"))
-                .ok_or_else(|| WrongSetting(format!("`{}` is no path for tables", self.data.display()))),
-        }
+                .ok_or_else(|| WrongSetting(format!("`{}` is no path for tables", self.data.display())))?,
+        };
+        let access = self.store_access.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+        Ok(StoreConfig { url, access: access.collect() })
     }
 
     /// The file of the control store.
@@ -143,6 +149,7 @@ impl Settings {
             data: PathBuf::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             store: None,
+            store_access: Vec::new(),
             control: None,
             commit_age: Duration::ZERO,
             commit_bytes: 0,
@@ -186,11 +193,19 @@ impl Setting {
 
 /// Takes `FLOWSTATE_…` variables. An empty one counts as not set, as compose files write it; an
 /// unknown one is passed over, because Kubernetes makes such variables for a service of our name.
+/// `AWS_…` variables say how a bucket is reached, as everywhere.
 fn read_environment(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     texts: &mut Texts,
+    access: &mut Vec<(String, Private)>,
 ) -> Result<(), WrongSetting> {
     for (variable, text) in environment {
+        if let (Some(name), Some(value)) = (variable.to_str(), text.to_str())
+            && name.starts_with("AWS_")
+        {
+            access.extend(values::private(value).map(|value| (name.to_owned(), value)));
+            continue;
+        }
         let Some(setting) = KNOWN.iter().find(|setting| variable == *setting.variable()) else {
             continue;
         };

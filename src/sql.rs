@@ -33,7 +33,7 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<()> {
 /// Reads the tables, and the WAL's rows too, as no server holds it.
 async fn read(settings: &Settings, args: &SqlArgs) -> anyhow::Result<()> {
     let mut snapshot = pipeline::log::read_only(&crate::serve::log_config(settings)?).await?;
-    snapshot.tables.extend(pipeline::delivery::table::read_only(&settings.store_url()?).await?);
+    snapshot.tables.extend(pipeline::delivery::table::read_only(&settings.store()?).await?);
     let engine = crate::reads::engine(move || snapshot.clone(), settings, None)?;
     let answer = engine.query(&args.query).await?;
     let format = match args.format {

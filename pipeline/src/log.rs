@@ -63,8 +63,8 @@ impl std::fmt::Display for PartitionId {
 pub struct LogConfig {
     /// The directory of the WAL and of the deduplication index; one process at a time holds it.
     pub dir: PathBuf,
-    /// Where the tables lie: a `file://` URL of a directory.
-    pub store: url::Url,
+    /// Where the tables lie.
+    pub store: store::StoreConfig,
     /// The WAL takes no more than this; beyond it appends are refused with [`AppendError::StorageFull`].
     pub wal_bytes_max: u64,
     /// The size of one WAL segment.

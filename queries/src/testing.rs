@@ -25,7 +25,7 @@ impl Lake {
         let clock = Clock::given(parse_timestamp(START).unwrap());
         let config = LogConfig {
             dir: dir.path().to_path_buf(),
-            store: url::Url::from_directory_path(dir.path().join("tables")).unwrap(),
+            store: url::Url::from_directory_path(dir.path().join("tables")).unwrap().into(),
             wal_bytes_max: 64 << 20,
             segment_bytes: 1 << 20,
             commit_age: Duration::from_secs(3600),

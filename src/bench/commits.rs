@@ -51,7 +51,9 @@ fn config(dir: &std::path::Path) -> anyhow::Result<LogConfig> {
     let tables = std::path::absolute(dir.join("tables"))?;
     Ok(LogConfig {
         dir: dir.to_owned(),
-        store: url::Url::from_directory_path(&tables).map_err(|()| anyhow::anyhow!("a path for tables"))?,
+        store: url::Url::from_directory_path(&tables)
+            .map_err(|()| anyhow::anyhow!("a path for tables"))?
+            .into(),
         wal_bytes_max: 1 << 30,
         segment_bytes: 64 << 20,
         commit_age: Duration::from_secs(3600),

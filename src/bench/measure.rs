@@ -126,7 +126,9 @@ fn at_rest(data: &Path) -> anyhow::Result<u64> {
     let tables = std::path::absolute(data.join("tables"))?;
     let config = LogConfig {
         dir: data.to_owned(),
-        store: url::Url::from_directory_path(&tables).map_err(|()| anyhow::anyhow!("a path for tables"))?,
+        store: url::Url::from_directory_path(&tables)
+            .map_err(|()| anyhow::anyhow!("a path for tables"))?
+            .into(),
         wal_bytes_max: 8 << 30,
         segment_bytes: 64 << 20,
         commit_age: Duration::from_secs(5),

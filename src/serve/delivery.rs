@@ -90,7 +90,7 @@ impl Delivery {
         let lanes: Arc<dyn LaneStore> = Arc::clone(sqlite) as _;
         let config = DeliveriesConfig {
             dir: journal_dir(settings),
-            store: settings.store_url()?,
+            store: settings.store()?,
             segment_bytes: JournalConfig::SEGMENT_BYTES,
         };
         let deliveries = Deliveries::open(config, Arc::clone(&lanes), clock.clone()).await?;

@@ -77,8 +77,9 @@ pub(crate) const KNOWN: &[Setting] = &[
         "store",
         Scope::Everywhere,
         "",
-        "Where the Delta tables lie; <data>/tables when not set",
-        "a path or a file: URL",
+        "Where the Delta tables lie; <data>/tables when not set. A bucket is reached as AWS_ACCESS_KEY_ID, \
+         AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL say",
+        "a path, a file: URL or s3://<bucket>/<prefix>",
         |s, text| values::store(text).map(|url| s.store = Some(url)),
     ),
     setting(

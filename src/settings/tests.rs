@@ -20,7 +20,7 @@ fn every_default_is_allowed_and_set() {
     assert_eq!(settings.commit_bytes, 32 << 20);
     assert_eq!(settings.wal_bytes_max, 8 << 30);
     assert_eq!(settings.control_path(), Path::new("./flowstate-data/control.db"));
-    assert!(settings.store_url().unwrap().as_str().ends_with("/flowstate-data/tables/"));
+    assert!(settings.store().unwrap().url.as_str().ends_with("/flowstate-data/tables/"));
     for setting in KNOWN {
         assert!(setting.doc.len() > 10 && setting.allowed.len() > 3, "{}", setting.name);
     }
@@ -64,7 +64,8 @@ fn lists_and_sizes_are_understood() {
 /// A wrong text for every setting there is, so that a new one without a check is noticed.
 const WRONG: &[(&str, &str)] = &[
     ("data", ""),
-    ("store", "s3://bucket/path"),
+    ("store", "ftp://bucket/path"),
+    ("store", "s3:///path"),
     ("control", "postgres://db/flowstate"),
     ("listen", "localhost"),
     ("tls_certificate", ""),

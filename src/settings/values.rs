@@ -112,8 +112,13 @@ pub(super) fn store(text: &str) -> Result<Url, Refused> {
             .and_then(|url| url.to_file_path().ok())
             .and_then(|path| directory_url(&path))
             .ok_or(Refused::NotAllowed),
+        Some(("s3", _)) => Url::parse(text)
+            .ok()
+            .filter(|url| url.host_str().is_some_and(|bucket| !bucket.is_empty()))
+            .filter(|url| url.username().is_empty() && url.port().is_none() && url.query().is_none())
+            .ok_or(Refused::NotAllowed),
         Some(_) => Err(Refused::Because(
-            "object stores are not available in this version; allowed is a path or a file: URL",
+            "this kind of store is not known; allowed is a path, a file: URL or s3://<bucket>/<prefix>",
         )),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Offsets are dense: receipts, events and rejected events take one each and leave no hole.
-const HOLES: &str = "SELECT sum(holes) AS holes FROM (\
+pub(crate) const HOLES: &str = "SELECT sum(holes) AS holes FROM (\
     SELECT max(log_offset) + 1 - min(log_offset) - count(DISTINCT log_offset) + count(*) - count(DISTINCT log_offset) \
     AS holes FROM (SELECT log_partition, log_offset FROM events \
     UNION ALL SELECT log_partition, log_offset FROM rejected \
@@ -139,7 +139,7 @@ fn a_repeat_is_a_duplicate_in_its_source_only_and_after_a_restart_too() {
 
 /// Loads the server until so many events are acknowledged, then ends it; the senders come back
 /// when it is gone.
-fn run_until(server: Server, senders: &mut [Sender], target: u64, end: impl FnOnce(Server)) {
+pub(crate) fn run_until(server: Server, senders: &mut [Sender], target: u64, end: impl FnOnce(Server)) {
     let acks = AtomicU64::new(0);
     let address = server.address;
     std::thread::scope(|scope| {

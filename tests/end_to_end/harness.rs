@@ -48,6 +48,18 @@ impl Start {
         self
     }
 
+    /// Gives a variable of any name.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps the tables in a bucket, below a prefix.
+    pub(crate) fn in_bucket(mut self, bucket: &s3::Server, prefix: &str) -> Self {
+        self.env.extend(bucket_access(bucket));
+        self.set("STORE", &bucket_url(prefix))
+    }
+
     /// Gives no keys, so that it makes its own.
     pub(crate) fn without_keys(mut self) -> Self {
         self.keys = &[];
@@ -176,6 +188,16 @@ impl Server {
         number(&self.sql(query), query)
     }
 
+    /// The sum of a metric over its labels; 0 before its first count.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.send(&Request::get("/metrics")).text();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+        });
+        values.sum()
+    }
+
     /// Gets a document of the management API.
     pub(crate) fn api(&self, path: &str) -> Value {
         let reply = self.send(&Request::get(path).bearer(ADMIN_KEY));
@@ -194,6 +216,35 @@ impl Drop for Server {
             eprintln!("--- the server on {} said:\n{}\n---", self.dir.display(), self.said());
         }
     }
+}
+
+/// Where the tables of a bucket lie below a prefix.
+pub(crate) fn bucket_url(prefix: &str) -> String {
+    format!("s3://{}/{prefix}", s3::BUCKET)
+}
+
+/// The variables that say how a bucket is reached.
+pub(crate) fn bucket_access(bucket: &s3::Server) -> [(String, String); 4] {
+    [
+        ("AWS_ENDPOINT_URL", bucket.endpoint()),
+        ("AWS_REGION", s3::REGION.to_owned()),
+        ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+/// Runs `flowstate` with these words on a data directory whose tables lie in a bucket.
+pub(crate) fn flowstate_on_bucket(dir: &Path, bucket: &s3::Server, prefix: &str, words: &[&str]) -> Output {
+    Command::new(binary())
+        .args(words)
+        .arg("--data")
+        .arg(dir)
+        .args(["--store", &bucket_url(prefix)])
+        .envs(bucket_access(bucket))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// Runs `flowstate` with these words on a data directory.

@@ -5,6 +5,8 @@
 //! [`harness::skip`] and is counted as skipped.
 
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -18,7 +20,6 @@ mod delivery;
 mod disks;
 #[cfg(test)]
 mod errors;
-#[cfg(test)]
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 fn config(dir: &std::path::Path) -> LogConfig {
     LogConfig {
         dir: dir.join("log"),
-        store: url::Url::from_directory_path(dir.join("tables")).unwrap(),
+        store: url::Url::from_directory_path(dir.join("tables")).unwrap().into(),
         wal_bytes_max: 64 << 20,
         segment_bytes: 8 << 20,
         commit_age: Duration::from_secs(3_600),

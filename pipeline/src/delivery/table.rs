@@ -9,7 +9,7 @@ use super::journal::{Journal, JournalConfig};
 use super::lane_store::LaneStore;
 use crate::Clock;
 use crate::log::maintenance::Maintenance;
-use crate::log::store::Store;
+use crate::log::store::{Store, StoreConfig};
 use crate::log::table::{Table, TableKind, TableSnapshot, WalCover};
 use crate::log::wal::fs::{RealFs, WalFs};
 use crate::log::{LogError, TableView, blocking};
@@ -26,7 +26,7 @@ pub struct DeliveriesConfig {
     /// The directory of the journal; one process at a time holds it.
     pub dir: PathBuf,
     /// The store of the tables, as for the log.
-    pub store: url::Url,
+    pub store: StoreConfig,
     /// The size of a segment of the journal; [`JournalConfig::SEGMENT_BYTES`].
     pub segment_bytes: u64,
 }
@@ -192,7 +192,7 @@ impl Deliveries {
 ///
 /// # Errors
 /// As [`crate::log::read_only`].
-pub async fn read_only(store: &url::Url) -> Result<Option<TableView>, LogError> {
+pub async fn read_only(store: &StoreConfig) -> Result<Option<TableView>, LogError> {
     let store = Store::open_read_only(store)?;
     let table = Table::read(&store, TableKind::Deliveries).await?;
     let none = || Arc::new(FreshRecords { journal: None, records: 0 });

@@ -113,7 +113,7 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     for kind in TableKind::ALL.into_iter().rev() {
         let missing = || {
             let what = format!("table `{}` cannot be read", kind.name());
-            LogError::store(what, format!("there is none below `{}`", config.store))
+            LogError::store(what, format!("there is none below `{}`", config.store.url))
         };
         snapshots.push(Arc::new(Table::read(&store, kind).await?.ok_or_else(missing)?));
     }

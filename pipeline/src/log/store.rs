@@ -1,18 +1,44 @@
-//! Where the tables lie: a directory, later a bucket.
+//! Where the tables lie: a directory or a bucket.
 //!
 //! The one conditional write the log needs is create-if-absent; [`Store::open`] makes sure that the
 //! store has it.
 
 mod local;
+mod s3;
 
 use super::LogError;
+use futures::TryStreamExt as _;
 use local::DurableLocal;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use s3::S3;
 use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
+
+/// Which store, and how it is reached.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// A `file://` URL of a directory, or `s3://<bucket>/<prefix>`.
+    pub url: Url,
+    /// How the bucket is reached, by the names of the usual variables: `AWS_ACCESS_KEY_ID`,
+    /// `AWS_REGION`, `AWS_ENDPOINT_URL` …; unknown ones are passed over.
+    pub access: Vec<(String, String)>,
+}
+
+impl From<Url> for StoreConfig {
+    fn from(url: Url) -> Self {
+        Self { url, access: Vec::new() }
+    }
+}
+
+/// Its access holds secrets.
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StoreConfig").field(&self.url.as_str()).finish()
+    }
+}
 
 /// A store for tables, checked and durable: what a write has answered survives a loss of power.
 #[derive(Clone, Debug)]
@@ -25,18 +51,24 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at a `file://` URL of a directory, which is made where it is missing, and
-    /// checks that two writers cannot both create one object.
+    /// Opens the store, a directory that is made where it is missing or a bucket that exists, and
+    /// checks that it can be listed, read, written and deleted from, and that two writers cannot both
+    /// create one object.
     ///
     /// # Errors
-    /// [`LogError::Store`] when the URL has another scheme, or when the store fails the check.
-    pub async fn open(root: &Url) -> Result<Self, LogError> {
-        let (root, dir) = directory(root)?;
-        let local = DurableLocal::open(dir)
-            .map_err(|error| LogError::store(format!("store `{root}` cannot be opened"), error))?;
-        let local = Arc::new(local);
-        let object_store: Arc<dyn ObjectStore> = Arc::<DurableLocal>::clone(&local);
-        let store = Self { root, object_store, local: Some(local) };
+    /// [`LogError::Store`] when the URL has another scheme, or when the store fails the check; the
+    /// message says what to grant or to change.
+    pub async fn open(config: &StoreConfig) -> Result<Self, LogError> {
+        let root = with_slash(&config.url);
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| cannot_open(&root, error);
+        let (object_store, local): (Arc<dyn ObjectStore>, _) = if root.scheme() == "s3" {
+            (Arc::new(S3::new(config).map_err(|error| failed(error.into()))?), None)
+        } else {
+            let local = DurableLocal::open(directory(&root)?).map_err(|error| failed(error.into()))?;
+            let local = Arc::new(local);
+            (Arc::<DurableLocal>::clone(&local), Some(local))
+        };
+        let store = Self { root, object_store, local };
         store.probe().await?;
         Ok(store)
     }
@@ -45,11 +77,14 @@ impl Store {
     ///
     /// # Errors
     /// [`LogError::Store`] when the URL has another scheme or names no directory.
-    pub fn open_read_only(root: &Url) -> Result<Self, LogError> {
-        let (root, dir) = directory(root)?;
-        if !dir.is_dir() {
-            let what = format!("store `{root}` cannot be opened");
-            return Err(LogError::store(what, "there is no such directory"));
+    pub fn open_read_only(config: &StoreConfig) -> Result<Self, LogError> {
+        let root = with_slash(&config.url);
+        if root.scheme() == "s3" {
+            let bucket = S3::new(config).map_err(|error| cannot_open(&root, error.into()))?;
+            return Ok(Self { root, object_store: Arc::new(bucket), local: None });
+        }
+        if !directory(&root)?.is_dir() {
+            return Err(cannot_open(&root, "there is no such directory".into()));
         }
         Ok(Self { root, object_store: Arc::new(LocalFileSystem::new()), local: None })
     }
@@ -89,43 +124,78 @@ impl Store {
             .map_err(|error| LogError::store(format!("directory `{dir}` cannot be swept"), error))
     }
 
+    /// Asks for everything the log will ask for, once.
     async fn probe(&self) -> Result<(), LogError> {
-        let failed = |error: object_store::Error| {
-            LogError::store(format!("store `{}` cannot be written", self.root), error)
+        let failed = |error: object_store::Error| cannot_open(&self.root, error.into());
+        let path = |name: &str| {
+            Path::from_url_path(format!("{}{name}", self.root.path()))
+                .map_err(|error| failed(object_store::Error::InvalidPath { source: error }))
         };
-        let name = format!("probe-{}", uuid::Uuid::now_v7());
-        let path = Path::from_url_path(format!("{}{name}", self.root.path()))
-            .map_err(|error| failed(object_store::Error::InvalidPath { source: error }))?;
-        let create = || self.object_store.put_opts(&path, "probe".into(), PutMode::Create.into());
-        create().await.map_err(failed)?;
-        let second = create().await;
-        self.object_store.delete(&path).await.map_err(failed)?;
-        match second {
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(())
-            }
-            Err(error) => Err(failed(error)),
-            Ok(_) => Err(LogError::store(
-                format!("store `{}` cannot hold the log", self.root),
-                "it let a second writer create an object that was there already, \
-                 so two commits could overwrite each other; use a store with conditional writes",
-            )),
+        let probe = path(&format!("probe-{}", uuid::Uuid::now_v7()))?;
+        let create = || self.object_store.put_opts(&probe, "probe".into(), PutMode::Create.into());
+        match create().await {
+            // Nobody else has the name: an answer was lost, and the request made again.
+            Ok(_)
+            | Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
+            Err(error) => return Err(failed(error)),
         }
+        let second = create().await;
+        let listed = self.lists(&path("")?, &path("probe-")?, &probe).await;
+        let read = self.object_store.get(&probe).await;
+        self.object_store.delete(&probe).await.map_err(failed)?;
+        let lies =
+            |what: &str| Err(LogError::store(format!("store `{}` cannot hold the log", self.root), what));
+        match second {
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
+            Err(error) => return Err(failed(error)),
+            Ok(_) => {
+                return lies(
+                    "it let a second writer create an object that was there already, \
+                     so two commits could overwrite each other; use a store with conditional writes \
+                     (`If-None-Match`)",
+                );
+            }
+        }
+        if !listed.map_err(failed)? {
+            return lies("a list did not show an object that had just been written; use a consistent store");
+        }
+        read.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whether a list of a bucket shows an object behind `before`; that of a directory does.
+    async fn lists(&self, root: &Path, before: &Path, object: &Path) -> object_store::Result<bool> {
+        if self.local.is_some() {
+            return Ok(true);
+        }
+        let mut listed = self.object_store.list_with_offset(Some(root), before);
+        while let Some(found) = listed.try_next().await? {
+            if found.location == *object {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-/// The URL with a slash at the end, and the directory it names.
-fn directory(root: &Url) -> Result<(Url, PathBuf), LogError> {
-    let failed = |reason: &str| LogError::store(format!("store `{root}` cannot be opened"), reason);
+fn cannot_open(root: &Url, error: Box<dyn std::error::Error + Send + Sync>) -> LogError {
+    LogError::store(format!("store `{root}` cannot be used"), error)
+}
+
+fn with_slash(url: &Url) -> Url {
+    let mut url = url.clone();
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    url
+}
+
+/// The directory that a `file://` URL names.
+fn directory(root: &Url) -> Result<PathBuf, LogError> {
     if root.scheme() != "file" {
-        return Err(failed("only `file://` URLs are supported"));
+        return Err(cannot_open(root, "only `file://` and `s3://` URLs are supported".into()));
     }
-    let dir = root.to_file_path().map_err(|()| failed("it names no path"))?;
-    let mut root = root.clone();
-    if !root.path().ends_with('/') {
-        root.set_path(&format!("{}/", root.path()));
-    }
-    Ok((root, dir))
+    root.to_file_path().map_err(|()| cannot_open(root, "it names no path".into()))
 }
 
 #[cfg(test)]

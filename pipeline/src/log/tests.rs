@@ -21,7 +21,7 @@ impl Fixture {
     fn config(&self) -> LogConfig {
         LogConfig {
             dir: self.dir.path().to_path_buf(),
-            store: url::Url::from_directory_path(self.dir.path().join("tables")).unwrap(),
+            store: url::Url::from_directory_path(self.dir.path().join("tables")).unwrap().into(),
             wal_bytes_max: 64 << 20,
             segment_bytes: 1 << 20,
             commit_age: Duration::from_secs(3600),

@@ -77,7 +77,7 @@ struct Setup {
 impl Setup {
     async fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&url::Url::from_directory_path(dir.path()).unwrap()).await.unwrap();
+        let store = Store::open(&url::Url::from_directory_path(dir.path()).unwrap().into()).await.unwrap();
         let lanes = Arc::new(Positions::default());
         lanes.set(&[("slack", 0)]);
         Self { dir, fs: CrashFs::new(seed), lanes, store }
@@ -88,8 +88,11 @@ impl Setup {
     }
 
     async fn open_on(&self, store: &Store) -> Result<Arc<Deliveries>, LogError> {
-        let config =
-            DeliveriesConfig { dir: "deliveries".into(), store: store.root.clone(), segment_bytes: 16 << 10 };
+        let config = DeliveriesConfig {
+            dir: "deliveries".into(),
+            store: store.root.clone().into(),
+            segment_bytes: 16 << 10,
+        };
         let lanes: Arc<dyn LaneStore> = Arc::<Positions>::clone(&self.lanes);
         let clock = Clock::given(record(0).at);
         Deliveries::open_on(self.fs.clone(), store, config, lanes, clock).await
@@ -170,7 +173,7 @@ async fn records_are_seen_at_once_and_once_before_and_after_they_are_flushed() {
     let status = deliveries.status();
     assert_eq!((status.last, status.flushed, status.flush_error), (9, 9, None));
     deliveries.close().await.unwrap();
-    let read = read_only(&setup.store.root).await.unwrap().unwrap();
+    let read = read_only(&setup.store.root.clone().into()).await.unwrap().unwrap();
     assert_eq!(all(&read).await, to(9));
 }
 

@@ -4,7 +4,7 @@ use crate::log::table::test_store::{Fate, TestStore};
 async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let root = Url::from_directory_path(dir.path().join("new/tables")).unwrap();
-    let store = Store::open(&root).await.unwrap();
+    let store = Store::open(&root.into()).await.unwrap();
     (dir, store)
 }
 
@@ -46,7 +46,7 @@ async fn a_write_leaves_nothing_but_its_object() {
 
 #[tokio::test]
 async fn a_store_of_another_kind_is_refused() {
-    let error = Store::open(&Url::parse("ftp://host/x").unwrap()).await.unwrap_err();
+    let error = Store::open(&Url::parse("ftp://host/x").unwrap().into()).await.unwrap_err();
     assert!(error.to_string().contains("ftp://host/x"), "{error}");
 }
 

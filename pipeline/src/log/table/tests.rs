@@ -34,7 +34,7 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&url::Url::from_directory_path(dir.path()).unwrap()).await.unwrap();
+        let store = Store::open(&url::Url::from_directory_path(dir.path()).unwrap().into()).await.unwrap();
         Self { _dir: dir, store, clock: Clock::given(NOON) }
     }
 

@@ -110,12 +110,12 @@ async fn files_with_the_same_rows_are_an_error() {
 async fn a_store_opened_for_reading_is_not_written() {
     let setup = Setup::new().await;
     append_frames(&setup.open().await, 0, 2).await;
-    let store = Store::open_read_only(&setup.store.root).unwrap();
+    let store = Store::open_read_only(&setup.store.root.clone().into()).unwrap();
     let read = Table::read(&store, TableKind::Events).await.unwrap().unwrap();
     assert_eq!(rows(&read).await, expected(0, 2));
     let names = std::fs::read_dir(setup.store.root.to_file_path().unwrap()).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["events"]);
     let missing = setup.store.root.join("nowhere/").unwrap();
-    assert!(Store::open_read_only(&missing).is_err());
+    assert!(Store::open_read_only(&missing.into()).is_err());
 }

@@ -1,0 +1,148 @@
+//! Tables in a bucket: the same promises, and what a bucket can do to them.
+
+use crate::crashes::{HOLES, check_accounts, run_until};
+use crate::harness::{Server, Start, count, flowstate_on_bucket, until};
+use crate::load::{Sender, check_stored_once, event, seed};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use s3::Operation;
+use std::path::Path;
+use std::time::Duration;
+
+#[test]
+fn a_bucket_holds_the_log_and_anyone_can_read_it_there() {
+    let (bucket, dir) = (s3::Server::start().unwrap(), tempfile::tempdir().unwrap());
+    let mut senders = Sender::team(seed(), 2);
+    let server = Start::on(dir.path()).in_bucket(&bucket, "a/prefix").run();
+    senders[0].send(&server, 30);
+    check_stored_once(&server, &mut senders[..1]);
+    assert!(server.stop().success());
+    assert!(!dir.path().join("tables").exists(), "nothing of the tables lies on the disk");
+    verify(dir.path(), &bucket, "a/prefix");
+
+    // Another machine has no data directory; the bucket alone is enough to read.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let answer = flowstate_on_bucket(
+        elsewhere.path(),
+        &bucket,
+        "a/prefix",
+        &["sql", "SELECT count(*) FROM events", "--format", "csv"],
+    );
+    let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let stored = said.lines().last().and_then(|line| line.parse::<usize>().ok());
+    assert_eq!(stored, Some(senders[0].acknowledged.len()), "{said}");
+
+    let server = Start::on(dir.path()).in_bucket(&bucket, "a/prefix").set("COMMIT_AGE_S", "0.02").run();
+    until("a compaction", || {
+        senders[1].send(&server, 1);
+        (server.metric("flowstate_log_compactions_total") > 0.0).then_some(())
+    });
+    check_stored_once(&server, &mut senders);
+    check_accounts(&server);
+    assert!(server.stop().success());
+    verify(dir.path(), &bucket, "a/prefix");
+}
+
+#[test]
+fn acknowledged_events_survive_kill_9_with_a_bucket_that_fails() {
+    let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(5);
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (bucket, dir) = (s3::Server::start().unwrap(), tempfile::tempdir().unwrap());
+    let mut senders = Sender::team(seed, 4);
+    for round in 0..rounds {
+        let server = Start::on(dir.path())
+            .in_bucket(&bucket, "log")
+            .set("COMMIT_AGE_S", "0.05")
+            .set("COMMIT_BYTES", "20000")
+            .run();
+        bucket.faults(|faults| {
+            faults.slow_down_every = rng.random_range(5..12);
+            faults.lose_answer_every = rng.random_range(3..8);
+            faults.latency = Duration::from_millis(rng.random_range(0..5));
+        });
+        let moment = rng.random_range(1..1_500_u64);
+        run_until(server, &mut senders, moment, Server::kill);
+        bucket.faults(|faults| *faults = s3::Faults::default());
+        eprintln!("round {} of {rounds}", round + 1);
+    }
+    let server = Start::on(dir.path()).in_bucket(&bucket, "log").run();
+    check_stored_once(&server, &mut senders);
+    assert_eq!(server.number(HOLES), 0, "offsets are not dense");
+    check_accounts(&server);
+    assert!(server.stop().success());
+    verify(dir.path(), &bucket, "log");
+}
+
+#[test]
+fn an_outage_of_the_bucket_stops_no_event() {
+    let (bucket, dir) = (s3::Server::start().unwrap(), tempfile::tempdir().unwrap());
+    let server = Start::on(dir.path()).in_bucket(&bucket, "log").run();
+    assert_eq!(server.batch(&[event("before-1")]).status, 200);
+    bucket.faults(|faults| faults.outage = true);
+    for number in 1..=20 {
+        assert_eq!(server.batch(&[event(&format!("meanwhile-{number}"))]).status, 200, "{}", server.said());
+    }
+    let told = until("the outage to be told", || {
+        let ready = server.send(&crate::http::Request::get("/ready")).json();
+        ready["commit_error"].as_str().map(str::to_owned)
+    });
+    assert!(told.contains("bucket `flowstate` cannot be"), "{told}");
+    bucket.faults(|faults| faults.outage = false);
+    until("the commits to go on", || {
+        let ready = server.send(&crate::http::Request::get("/ready")).json();
+        ready["commit_error"].is_null().then_some(())
+    });
+    assert_eq!(server.number("SELECT count(*) FROM events"), 21);
+    assert!(server.stop().success());
+    verify(dir.path(), &bucket, "log");
+}
+
+#[test]
+fn a_bucket_that_lies_or_denies_is_refused_with_what_to_do() {
+    let bucket = s3::Server::start().unwrap();
+    let refused = |change: fn(Start) -> Start| {
+        let dir = tempfile::tempdir().unwrap();
+        let start = change(Start::on(dir.path()).in_bucket(&bucket, "log"));
+        let (status, said) = start.try_run().err().expect("it does not start");
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    };
+    bucket.faults(|faults| faults.lies = true);
+    let said = refused(|start| start);
+    assert!(said.contains("cannot hold the log") && said.contains("If-None-Match"), "{said}");
+    bucket.faults(|faults| faults.lies = false);
+
+    for (operation, permission) in [
+        (Operation::Put, "s3:PutObject on arn:aws:s3:::flowstate/log/*"),
+        (Operation::Get, "s3:GetObject on arn:aws:s3:::flowstate/log/*"),
+        (Operation::List, "s3:ListBucket on arn:aws:s3:::flowstate"),
+        (Operation::Delete, "s3:DeleteObject on arn:aws:s3:::flowstate/log/*"),
+    ] {
+        bucket.faults(|faults| faults.denied = [operation].into());
+        let said = refused(|start| start);
+        assert!(said.contains(&format!("grant {permission}")), "{operation:?}: {said}");
+    }
+    bucket.faults(|faults| faults.denied.clear());
+
+    let said = refused(|start| start.variable("AWS_SECRET_ACCESS_KEY", "wrong"));
+    assert!(said.contains("check AWS_SECRET_ACCESS_KEY"), "{said}");
+    let said = refused(|start| start.variable("AWS_ACCESS_KEY_ID", "unknown"));
+    assert!(said.contains("check AWS_ACCESS_KEY_ID"), "{said}");
+    let said = refused(|start| start.set("STORE", "s3://other/log"));
+    assert!(said.contains("there is no such bucket"), "{said}");
+    let said = refused(|start| start.variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1"));
+    assert!(said.contains("http://127.0.0.1:1 cannot be reached"), "{said}");
+    // With everything granted, it starts.
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Start::on(dir.path()).in_bucket(&bucket, "log").run().stop().success());
+}
+
+/// Runs `flowstate verify` and demands that it finds nothing wrong.
+fn verify(dir: &Path, bucket: &s3::Server, prefix: &str) {
+    let output = flowstate_on_bucket(dir, bucket, prefix, &["verify"]);
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(0), "`flowstate verify` found:\n{said}");
+}
