@@ -8,7 +8,7 @@ mod message_id;
 mod timestamp;
 
 pub use codec::{CodecError, Record, RecordKind};
-pub use message_id::{MESSAGE_ID_CHARS_MAX, kept_message_id};
+pub use message_id::{MESSAGE_ID_CHARS_MAX, kept_message_id, message_id_of_line};
 pub use timestamp::{FUTURE_MAX, SKEW_MAX, format_timestamp, parse_timestamp};
 
 use crate::Micros;
@@ -72,10 +72,15 @@ impl Flags {
     pub const REPLACED_CHARACTERS: Self = Self(1 << 4);
     /// The message id was over 100 characters and is now a hash; see `original_message_id`.
     pub const HASHED_MESSAGE_ID: Self = Self(1 << 5);
-    /// The client sent no message id; the server made one.
+    /// The client sent no message id; the server made one, or the import did from file and line.
     pub const MADE_MESSAGE_ID: Self = Self(1 << 6);
+    /// The event was read from a file: its origin is an import. Its timestamp stands uncorrected, and no
+    /// destination gets it but by a replay, unless [`Flags::FOR_DELIVERY`] is set too.
+    pub const IMPORTED: Self = Self(1 << 7);
+    /// The import was asked to deliver its events.
+    pub const FOR_DELIVERY: Self = Self(1 << 8);
 
-    const WORDS: [(Self, &'static str); 7] = [
+    const WORDS: [(Self, &'static str); 9] = [
         (Self::CLOCK_SKEW, "clock_skew"),
         (Self::NO_SENT_AT, "no_sent_at"),
         (Self::FUTURE_TIMESTAMP, "future_timestamp"),
@@ -83,6 +88,8 @@ impl Flags {
         (Self::REPLACED_CHARACTERS, "replaced_characters"),
         (Self::HASHED_MESSAGE_ID, "hashed_message_id"),
         (Self::MADE_MESSAGE_ID, "made_message_id"),
+        (Self::IMPORTED, "imported"),
+        (Self::FOR_DELIVERY, "for_delivery"),
     ];
 
     /// Whether every flag of `other` is set.

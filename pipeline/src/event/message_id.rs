@@ -14,16 +14,44 @@ pub fn kept_message_id(id: &str) -> Cow<'_, str> {
     if id.len() <= MESSAGE_ID_CHARS_MAX || id.chars().count() <= MESSAGE_ID_CHARS_MAX {
         return Cow::Borrowed(id);
     }
-    let hash = Sha256::digest(id.as_bytes());
-    Cow::Owned(hash.iter().fold(String::with_capacity(64), |mut hex, byte| {
+    Cow::Owned(hexadecimal(&Sha256::digest(id.as_bytes())))
+}
+
+/// The id of an imported event that has none of its own: a hash of the file it stands in (by content,
+/// not by name), of its line number there, and of the line. So a second run finds the same ids.
+pub fn message_id_of_line(file: &str, number: u64, line: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((file.len() as u64).to_be_bytes());
+    hash.update(file.as_bytes());
+    hash.update(number.to_be_bytes());
+    hash.update(line.as_bytes());
+    hexadecimal(&hash.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a string does not fail");
         hex
-    }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::kept_message_id;
+    use super::{kept_message_id, message_id_of_line};
+
+    #[test]
+    fn the_id_of_a_line_depends_on_file_number_and_text_only() {
+        let id = message_id_of_line("f", 1, "{}");
+        assert_eq!(id, message_id_of_line("f", 1, "{}"));
+        assert_eq!(id.len(), 64);
+        for other in [
+            message_id_of_line("g", 1, "{}"),
+            message_id_of_line("f", 2, "{}"),
+            message_id_of_line("f", 1, "[]"),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
 
     #[test]
     fn only_ids_over_a_hundred_characters_are_hashed() {

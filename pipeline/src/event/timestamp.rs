@@ -17,11 +17,15 @@ impl Event<'_> {
     /// `received_at − (sent_at − original_timestamp)`, as Segment computes it (Spec, "Timestamps").
     /// Without `sent_at`, or with a clock more than [`SKEW_MAX`] off, the client's own timestamp
     /// stands. More than [`FUTURE_MAX`] after `received_at` it becomes `received_at`.
+    ///
+    /// The timestamp of an imported event stands too: the files are history, whose `sent_at` says nothing
+    /// about a clock now, and other systems have corrected it already.
     pub fn timestamp(&self, received_at: Micros) -> (Micros, Flags) {
         let Some(original) = self.original_timestamp else {
             return (received_at, Flags::default());
         };
         let (timestamp, mut flags) = match self.sent_at {
+            _ if self.flags.contains(Flags::IMPORTED) => (original, Flags::default()),
             None => (original, Flags::NO_SENT_AT),
             Some(sent_at) => {
                 let skew = received_at.saturating_sub(sent_at);
@@ -101,6 +105,21 @@ mod tests {
         let original = NOW - 40 * DAY;
         assert_eq!(sent(Some(original), Some(original)), (original, Flags::CLOCK_SKEW));
         assert_eq!(sent(Some(original), None), (original, Flags::NO_SENT_AT));
+    }
+
+    #[test]
+    fn the_timestamp_of_an_imported_event_stands_unless_it_lies_ahead() {
+        let mut event = Event::new(Kind::Track, "m");
+        event.flags = Flags::IMPORTED;
+        for sent_at in [None, Some(NOW - HOUR), Some(NOW - 400 * DAY)] {
+            event.sent_at = sent_at;
+            for original in [NOW - 400 * DAY, NOW - HOUR - 5 * SECOND, NOW + DAY] {
+                event.original_timestamp = Some(original);
+                assert_eq!(event.timestamp(NOW), (original, Flags::default()));
+            }
+        }
+        event.original_timestamp = Some(NOW + 25 * HOUR);
+        assert_eq!(event.timestamp(NOW), (NOW, Flags::FUTURE_TIMESTAMP));
     }
 
     #[test]

@@ -13,15 +13,15 @@ pub(crate) use integrations::include;
 use consent::{Given, given};
 use pipeline::condition::Condition;
 use pipeline::connection::{Consent, Routing, Suppressed};
-use pipeline::event::{Event, Kind};
+use pipeline::event::{Event, Flags, Kind};
 use pipeline::log::{INTERNAL_SOURCE, Stored};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which events a destination gets: the whole of its routing, compiled.
 ///
-/// What decides, in this order: whether the event's source is a test, its kind, its name, its
-/// `integrations` object, suppression, consent, and last the condition. The first that keeps the event
+/// What decides, in this order: whether the event's source is a test, whether it was imported and nobody
+/// asked to deliver it, its kind, its name, its `integrations` object, suppression, consent, and last the condition. The first that keeps the event
 /// back is the reason.
 #[derive(Clone)]
 pub struct Selection {
@@ -31,6 +31,7 @@ pub struct Selection {
     consent: Consent,
     suppressed: Arc<Suppressed>,
     condition: Option<Arc<dyn Condition>>,
+    imported: bool,
 }
 
 /// The names that a destination goes by in `integrations` objects.
@@ -47,7 +48,8 @@ pub struct KnownAs {
 pub enum Decision {
     /// It is sent.
     Send,
-    /// The destination does not want it: `test_source`, `internal`, `kind`, `name`, `integrations` or `condition`.
+    /// The destination does not want it: `test_source`, `internal`, `imported`,
+    /// `kind`, `name`, `integrations` or `condition`.
     Filtered(&'static str),
     /// The person does not want it sent: `suppressed_user_id`, `suppressed_anonymous_id`,
     /// `suppressed_previous_id`, `suppressed_email`, `consent`, or `consent_unknown` where the event
@@ -89,7 +91,14 @@ impl Selection {
             consent: routing.consent.clone(),
             suppressed,
             condition,
+            imported: false,
         })
+    }
+
+    /// The same selection, but with all imported events: a replay asks for them by being made.
+    #[must_use]
+    pub fn with_imported(self) -> Self {
+        Self { imported: true, ..self }
     }
 
     /// The same selection with a newer list of suppressed people.
@@ -132,6 +141,10 @@ impl Selection {
             return Some("internal");
         }
         let event = &event.record;
+        let is_held = |flags: Flags| flags.contains(Flags::IMPORTED) && !flags.contains(Flags::FOR_DELIVERY);
+        if !self.imported && is_held(event.flags) {
+            return Some("imported");
+        }
         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
             return Some("kind");
         }

@@ -208,7 +208,7 @@ impl Template {
         }
     }
 
-    /// The selection of a replay: the routing's, and `condition` besides.
+    /// The selection of a replay: the routing's, and `condition` besides; imported events too.
     pub(super) fn selection_with(
         &self,
         condition: Option<Arc<dyn Condition>>,
@@ -218,6 +218,7 @@ impl Template {
             (!conditions.is_empty()).then(|| Arc::new(super::replays::All(conditions)) as _);
         let known_as = self.parts.known_as(&self.connection);
         Selection::new(&self.connection.routing, known_as, Arc::clone(&self.suppressed), condition)
+            .map(Selection::with_imported)
             .map_err(|error| ServiceError::Refused(error.to_string()))
     }
 

@@ -69,6 +69,17 @@ fn events_of_test_sources_are_never_sent() {
 }
 
 #[test]
+fn imported_events_are_sent_by_a_replay_or_when_the_import_says_so() {
+    let selection = selection(&Routing::default());
+    let mut event = track("a");
+    event.record.flags = Flags::IMPORTED;
+    assert_eq!(decide(&selection, event.clone()), Decision::Filtered("imported"));
+    assert_eq!(decide(&selection.clone().with_imported(), event.clone()), Decision::Send);
+    event.record.flags.insert(Flags::FOR_DELIVERY);
+    assert_eq!(decide(&selection, event), Decision::Send);
+}
+
+#[test]
 fn kinds_and_names_choose() {
     let routing = Routing {
         kinds: vec!["track".to_owned(), "page".to_owned()],
