@@ -12,6 +12,7 @@ Examples:
   flowstate serve                                   take events in; prints the keys once
   flowstate source add web --kind browser           add a source and print its write key
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
+  flowstate import 2024.ndjson.gz --source history  take in events from files
   flowstate verify                                  check that nothing is damaged or missing
 
 Settings come from `flowstate.toml` in the working directory (or --config FILE), then from the
@@ -42,6 +43,14 @@ pub(crate) enum Command {
     ///
     /// Asks the server that runs on the data directory; without one, reads the directory itself.
     Sql(SqlArgs),
+    /// Take in events from files
+    ///
+    /// Each line is one event as JSON, in Segment's words; plain, gzip or zstd, told by the content. Lines
+    /// are held to the rules of the tracking API: one that breaks a rule is kept aside with code and reason.
+    ///
+    /// Goes through the server that runs on the data directory; without one, writes to the log itself.
+    /// An import that was interrupted goes on where it stopped when it is run again.
+    Import(ImportArgs),
     /// Add and list the sources that may send events
     Source(SourceArgs),
     /// Seal the credentials of connections under a new key
@@ -97,6 +106,41 @@ impl Format {
             Self::Csv => "csv",
         }
     }
+}
+
+/// `flowstate import`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  flowstate source add history --kind server
+  flowstate import 2023.ndjson.gz 2024.ndjson.zst --source history
+  pg_dump_events | flowstate import - --source history
+  flowstate sql \"SELECT code, count(*) FROM rejected WHERE source = 'history' GROUP BY code\"
+
+What is different from events that come by HTTP:
+  ids        an event without a messageId gets one that is a hash of the file's content, its line number
+             and the line, so that another run finds it again
+  times      `timestamp` stands as it is: no correction by `sentAt`. Only one that lies more than 24 hours
+             ahead becomes the time of the import, as always
+  delivery   the events are flagged `imported`, and no destination gets them; --deliver lets them go out, and
+             a replay sends them later
+  order      lines are stored in the order of the file")]
+pub(crate) struct ImportArgs {
+    /// Files of newline-delimited JSON; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<std::path::PathBuf>,
+    /// The source that the events are of; `flowstate source add` makes one
+    #[arg(long)]
+    pub(crate) source: String,
+    /// Let destinations get the events, as if they came in now
+    #[arg(long)]
+    pub(crate) deliver: bool,
+    /// Send all lines, those too that an earlier run has taken in; what is stored is found to be duplicate
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
 }
 
 /// `flowstate source`.

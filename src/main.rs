@@ -5,6 +5,7 @@
 mod bench;
 mod cli;
 mod demo;
+mod import;
 mod keys;
 mod output;
 mod reads;
@@ -50,6 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await?,
         Command::Demo(args) => demo::run(args).await?,
         Command::Sql(args) => sql::run(args).await?,
+        Command::Import(args) => import::run(args).await?,
         Command::Source(args) => source::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Verify(args) => return verify::run(args).await,

@@ -10,6 +10,7 @@ mod tls;
 pub(crate) use announce::Announcement;
 
 use crate::cli::ServeArgs;
+use crate::import::Intake;
 use crate::reads::{self, EngineReads};
 use crate::settings::Settings;
 use actix_web::web::Data;
@@ -64,17 +65,19 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let connections = Arc::clone(&delivery.connections);
     let delivering = delivery.start(&log, &engine);
     let answers = Answers { service: Arc::clone(&delivering.service), clock: clock.clone() };
+    let ingest = Arc::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?);
+    let console = Console::new(
+        Arc::clone(&control),
+        Arc::clone(&keys),
+        Arc::new(EngineReads(engine)),
+        connections,
+        Arc::new(answers),
+        clock.clone(),
+        Some(process_key.hash()),
+    );
     let rooms = http::Rooms {
-        ingest: Data::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?),
-        console: Data::new(Console::new(
-            Arc::clone(&control),
-            Arc::clone(&keys),
-            Arc::new(EngineReads(engine)),
-            connections,
-            Arc::new(answers),
-            clock.clone(),
-            Some(process_key.hash()),
-        )),
+        console: Data::new(console.with_imports(Arc::new(Intake(Arc::clone(&ingest))))),
+        ingest: Data::from(ingest),
         log: Data::from(Arc::clone(&log)),
         wal_bytes_max: settings.wal_bytes_max - segment_bytes(&settings),
         metrics: Data::new(http::metrics_recorder()?),
@@ -126,7 +129,8 @@ pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
     })
 }
 
-fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
+/// How the settings want ingest.
+pub(crate) fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Config> {
     let request_bytes_max = usize::try_from(settings.request_bytes_max)?;
     let defaults = ingest::Config::default();
     let config = ingest::Config {

@@ -4,6 +4,7 @@ mod accounting;
 mod connections;
 mod dead_letters;
 mod events;
+mod imports;
 mod integrations;
 mod replays;
 mod sources;
@@ -44,6 +45,7 @@ fn endpoints() -> Vec<Endpoint> {
         post("/sources", |route| route.to(sources::add)),
         post("/sources/{name}/disable", |route| route.to(sources::disable)),
         post("/sources/{name}/enable", |route| route.to(sources::enable)),
+        post("/sources/{name}/import", |route| route.to(imports::run)),
         post("/sql", |route| route.to(sql::run)),
         get("/events/{messageId}", |route| route.to(events::find)),
         get("/accounting", |route| route.to(accounting::list)),
@@ -82,6 +84,9 @@ pub fn configure(config: &mut ServiceConfig, console: Data<Console>) {
     let mut api = scope("").wrap(from_fn(require_api_key));
     for of_one_path in endpoints.chunk_by(|one, next| one.path == next.path) {
         let mut at = resource(of_one_path[0].path);
+        if at_takes_files(of_one_path[0].path) {
+            at = at.app_data(PayloadConfig::new(imports::IMPORT_BYTES_MAX));
+        }
         for endpoint in of_one_path {
             at = at.route((endpoint.answer)(route().method(endpoint.method.clone())));
         }
@@ -97,6 +102,11 @@ pub fn configure(config: &mut ServiceConfig, console: Data<Console>) {
             .service(document)
             .service(api.default_service(route().to(unknown_path))),
     );
+}
+
+/// Whether bodies at this path are pieces of files.
+fn at_takes_files(path: &str) -> bool {
+    path.ends_with("/import")
 }
 
 async fn openapi() -> HttpResponse {

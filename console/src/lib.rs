@@ -8,6 +8,7 @@ mod api;
 mod auth;
 mod deliveries;
 mod fields;
+mod imports;
 mod parameters;
 mod problem;
 mod reads;
@@ -17,6 +18,7 @@ pub use deliveries::{
     DeadLetter, DeadLetters, DeadLettersOf, DeadOnes, Deliveries, DeliveriesError, Estimate, Preview,
     PreviewedEvent, PreviewedRequest, Status, Step, StepState, WaitsFor,
 };
+pub use imports::{Imported, Imports, ImportsError, Piece, Reason};
 pub use reads::{
     Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
@@ -35,6 +37,7 @@ pub struct Console {
     deliveries: Arc<dyn Deliveries>,
     clock: Clock,
     process_key: Option<KeyHash>,
+    imports: Option<Arc<dyn Imports>>,
 }
 
 impl Console {
@@ -49,6 +52,12 @@ impl Console {
         clock: Clock,
         process_key: Option<KeyHash>,
     ) -> Self {
-        Self { control, keys, reads, connections, deliveries, clock, process_key }
+        Self { control, keys, reads, connections, deliveries, clock, process_key, imports: None }
+    }
+
+    /// The same console, which takes files in too.
+    #[must_use]
+    pub fn with_imports(self, imports: Arc<dyn Imports>) -> Self {
+        Self { imports: Some(imports), ..self }
     }
 }

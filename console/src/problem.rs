@@ -25,11 +25,26 @@ pub(crate) struct Problem {
     /// Everything that is wrong, each with its rule and an example.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<Mistake>,
+    /// When to try again, where the answer is 503.
+    #[serde(skip)]
+    retry_after_s: u64,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None, fields: Vec::new() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            field: None,
+            fields: Vec::new(),
+            retry_after_s: RETRY_AFTER_S,
+        }
+    }
+
+    /// The same problem, to try again after so many seconds.
+    pub(crate) fn after(self, retry_after_s: u64) -> Self {
+        Self { retry_after_s, ..self }
     }
 
     /// A field, a parameter or a part of the address that breaks a rule, such as `must be a number`,
@@ -59,7 +74,7 @@ impl ResponseError for Problem {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+            response.insert_header((header::RETRY_AFTER, self.retry_after_s));
         }
         response.json(self)
     }

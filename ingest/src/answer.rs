@@ -144,6 +144,11 @@ impl Outcomes {
         self.rejected += 1;
     }
 
+    /// The rule that each rejected item broke, with the item's index.
+    pub(crate) fn broken(&self) -> impl Iterator<Item = (usize, &Broken)> {
+        self.items.iter().enumerate().filter_map(|(index, item)| Some((index, item.broken.as_deref()?)))
+    }
+
     pub(crate) fn counts(&self, duplicates: &[u32]) -> Counts {
         let duplicate = duplicates.len();
         let accepted = self.items.len().saturating_sub(duplicate + self.rejected);

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod config;
 mod envelope;
+mod import;
 mod ip;
 mod item;
 mod meter;
@@ -24,6 +25,7 @@ mod text;
 mod tracking;
 
 pub use config::{Config, ConfigError};
+pub use import::{ImportError, Imported, Piece, Reason};
 pub use ip::{Network, NetworkError};
 pub use routes::{configure, unknown_path};
 

@@ -11,7 +11,7 @@ use crate::text::{Text, cut};
 use crate::{Config, auth};
 use pipeline::Micros;
 use pipeline::control::{Keys, Source, SourceKind};
-use pipeline::event::{Kind, Rejected};
+use pipeline::event::{Flags, Kind, Rejected};
 use pipeline::log::{Batch, Origin};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -79,7 +79,7 @@ fn one(tools: &Tools, request: &Request, kind: Option<Kind>, text: &Text<'_>) ->
     let write_key = item.as_ref().and_then(|item| item.write_key);
     let source = source(tools, request, write_key)?;
     let shared = Shared::new(None, None, None, public_ip(&source, request));
-    let mut intake = Intake::new(tools, request, &source, text, 1);
+    let mut intake = Intake::new(tools, request.now, &source, text, 1);
     intake.take(kind, json, item, &shared, false);
     Ok(intake.prepared)
 }
@@ -111,7 +111,7 @@ fn batch(tools: &Tools, request: &Request, text: &Text<'_>) -> Result<Prepared, 
     let changed = replaced_in(text, &parts);
     let [context, integrations, sent_at] = parts;
     let shared = Shared::new(context, integrations, sent_at, public_ip(&source, request));
-    let mut intake = Intake::new(tools, request, &source, text, received);
+    let mut intake = Intake::new(tools, request.now, &source, text, received);
     for (index, (json, item)) in items.into_items().enumerate() {
         if index < tools.config.batch_events_max {
             intake.take(None, json, item, &shared, changed);
@@ -159,17 +159,17 @@ fn replaced_in(text: &Text<'_>, parts: &[Option<&str>]) -> bool {
 }
 
 /// A request whose items are being taken in.
-struct Intake<'r, 't> {
+pub(crate) struct Intake<'r, 't> {
     tools: &'r Tools,
     now: Micros,
     text: &'r Text<'t>,
-    prepared: Prepared,
+    pub(crate) prepared: Prepared,
 }
 
 impl<'r, 't> Intake<'r, 't> {
-    fn new(
+    pub(crate) fn new(
         tools: &'r Tools,
-        request: &Request,
+        now: Micros,
         source: &Source,
         text: &'r Text<'t>,
         received: usize,
@@ -178,7 +178,7 @@ impl<'r, 't> Intake<'r, 't> {
         let origin = Origin { source: Arc::clone(&name), test: source.test };
         let batch = Batch::new(origin, u32::try_from(received).unwrap_or(u32::MAX));
         let prepared = Prepared { source: name, batch, outcomes: Outcomes::default() };
-        Self { tools, now: request.now, text, prepared }
+        Self { tools, now, text, prepared }
     }
 
     /// Takes in one item; `changed` when characters were replaced in what all items share.
@@ -190,31 +190,55 @@ impl<'r, 't> Intake<'r, 't> {
         shared: &'a Shared<'a>,
         changed: bool,
     ) {
+        let now = self.now;
+        let make = || new_message_id(now);
+        self.take_with(kind, json, item, shared, replaced(changed), make);
+    }
+
+    /// Takes in one item, which gets these flags, and an id that is made where it has none.
+    pub(crate) fn take_with<'a>(
+        &mut self,
+        kind: Option<Kind>,
+        json: &'a str,
+        item: Option<Item<'a>>,
+        shared: &'a Shared<'a>,
+        flags: Flags,
+        make_message_id: impl FnOnce() -> String,
+    ) {
         let Some(item) = item else {
             let message = format!("an event is `{}`; it must be an object", rules::shown(json));
             return self.reject(None, json, Broken::item("bad_request", message));
         };
-        let message_id = match MessageId::read(item.message_id, || new_message_id(self.now)) {
+        let message_id = match MessageId::read(item.message_id, make_message_id) {
             Ok(message_id) => message_id,
             Err(broken) => return self.reject(None, json, broken),
         };
         let given = (!message_id.is_made()).then(|| message_id.id.clone());
-        let max = self.tools.config.event_bytes_max;
-        if json.len() > max {
-            let message = format!("the event has {} bytes; allowed are {max}", json.len());
-            return self.reject(given, json, Broken::item("event_too_large", message));
+        if let Err(broken) = self.check_size(json) {
+            return self.reject(given, json, broken);
         }
         match rules::check(kind, message_id, item, shared) {
             Err(broken) => self.reject(given, json, broken),
             Ok(mut event) => {
-                event.flags.insert(replaced(changed || self.text.replaced_in(json)));
+                event.flags.insert(flags.union(replaced(self.text.replaced_in(json))));
                 self.prepared.batch.push_event(&event);
                 self.prepared.outcomes.good(&event.message_id);
             }
         }
     }
 
-    fn reject(&mut self, message_id: Option<Cow<'_, str>>, json: &str, broken: Broken) {
+    /// Whether an item is small enough.
+    pub(crate) fn check_size(&self, json: &str) -> Result<(), Broken> {
+        let max = self.tools.config.event_bytes_max;
+        if json.len() <= max {
+            return Ok(());
+        }
+        let message = format!("the event has {} bytes; allowed are {max}", json.len());
+        Err(Broken::item("event_too_large", message))
+    }
+
+    /// Keeps one item aside.
+    pub(crate) fn reject(&mut self, message_id: Option<Cow<'_, str>>, json: &str, broken: Broken) {
         let raw = without_key(self.text, json);
         let body = cut(&raw, REJECTED_BODY_BYTES_MAX);
         let is_kept = self.tools.quota.take(&self.prepared.source, body.len() as u64, self.now);

@@ -27,6 +27,8 @@ mod harness;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod readers;

@@ -38,6 +38,11 @@ impl Keys {
         self.known.load().sources.get(&KeyHash::of(write_key)).cloned()
     }
 
+    /// The source of this name, whether it is enabled or not.
+    pub fn source_named(&self, name: &str) -> Option<Arc<Source>> {
+        self.known.load().sources.values().find(|source| source.name == name).cloned()
+    }
+
     /// The API key that this is.
     pub fn api_key(&self, key: &str) -> Option<Arc<ApiKey>> {
         self.known.load().api_keys.get(&KeyHash::of(key)).cloned()
