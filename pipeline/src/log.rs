@@ -3,6 +3,7 @@
 //! The promises of the log stand on [`Log`].
 
 mod appender;
+mod census;
 mod committer;
 pub mod dedup;
 mod file_reader;
@@ -20,10 +21,12 @@ mod tail;
 pub mod verify;
 pub mod wal;
 
+pub use census::NotPromoted;
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
 pub use recovery::read_only;
 pub use rows::event_rows;
+pub use stored::EVENT_COLUMNS;
 
 use crate::{Clock, Micros};
 use appender::Appender;
@@ -35,6 +38,7 @@ use published::Published;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use table::promoted::{ColumnChange, ColumnError, Promoted};
 use table::{TableKind, TableSnapshot};
 use tail::{Group, Tail};
 use tokio::sync::{mpsc, oneshot};
@@ -287,6 +291,31 @@ impl Log {
     pub fn reader(&self, from: Offset) -> Reader {
         let published = Arc::clone(&self.published);
         Reader::new(self.partition.clone(), Arc::clone(&self.tail), self.wal.clone(), published, from)
+    }
+
+    /// Takes in what other processes have committed to `events`.
+    ///
+    /// # Errors
+    /// As [`Table::refresh`].
+    ///
+    /// [`Table::refresh`]: table::Table::refresh
+    pub async fn refresh(&self) -> Result<(), LogError> {
+        self.published.table(TableKind::Events).refresh().await
+    }
+
+    /// Changes which properties have columns of their own in `events`; see [`Table::change_columns`].
+    ///
+    /// # Errors
+    /// See [`ColumnError`].
+    ///
+    /// [`Table::change_columns`]: table::Table::change_columns
+    pub async fn change_columns(&self, change: &ColumnChange) -> Result<Arc<Promoted>, ColumnError> {
+        self.published.table(TableKind::Events).change_columns(change).await
+    }
+
+    /// The frequent properties that got no column, as far as this process has met them.
+    pub fn not_promoted(&self) -> Vec<NotPromoted> {
+        self.published.not_promoted()
     }
 
     /// The partition this node appends to.

@@ -24,6 +24,15 @@ impl AsyncFileReader for FileReader {
         self.store.get_range(&self.path, range).map_err(|error| ParquetError::External(error.into())).boxed()
     }
 
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        // In one request where the ranges lie together, as those of a row group do.
+        async move {
+            let read = self.store.get_ranges(&self.path, &ranges).await;
+            read.map_err(|error| ParquetError::External(error.into()))
+        }
+        .boxed()
+    }
+
     fn get_metadata<'a>(
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,

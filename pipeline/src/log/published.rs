@@ -1,9 +1,11 @@
 //! What readers see: the newest version of each table, and how far back someone still reads the WAL.
 
 use super::table::{Table, TableKind, TableSnapshot};
-use super::{Offset, PartitionId};
+use super::{NotPromoted, Offset, PartitionId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+const NOT_PROMOTED_MAX: usize = 1_000;
 
 pub(crate) struct Published {
     partition: PartitionId,
@@ -17,6 +19,8 @@ struct Inner {
     /// Offsets that must stay readable in the WAL, with how many hold on to each.
     pins: BTreeMap<Offset, usize>,
     commit_error: Option<String>,
+    /// By key.
+    not_promoted: BTreeMap<String, NotPromoted>,
     ended: Option<String>,
 }
 
@@ -43,9 +47,29 @@ impl Published {
         (tables, bounds, Pin { published: Arc::clone(self), from })
     }
 
+    /// One of the tables.
+    pub(crate) fn table(&self, kind: TableKind) -> &Arc<Table> {
+        &self.tables[kind.index()]
+    }
+
     /// How far the WAL may be released when everything below `committed` is in the tables.
     pub(crate) fn releasable(&self, committed: Offset) -> Offset {
         self.lock().pins.keys().next().map_or(committed, |&pinned| pinned.min(committed))
+    }
+
+    /// Notes frequent properties that got no column; no more than a thousand are kept.
+    pub(crate) fn note_not_promoted(&self, keys: Vec<NotPromoted>) {
+        let known = &mut self.lock().not_promoted;
+        for key in keys {
+            if known.len() < NOT_PROMOTED_MAX || known.contains_key(&key.key) {
+                known.insert(key.key.clone(), key);
+            }
+        }
+    }
+
+    /// The frequent properties that got no column.
+    pub(crate) fn not_promoted(&self) -> Vec<NotPromoted> {
+        self.lock().not_promoted.values().cloned().collect()
     }
 
     pub(crate) fn set_commit_error(&self, error: Option<String>) {

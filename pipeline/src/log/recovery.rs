@@ -81,7 +81,7 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
         released: 0,
         config,
     };
-    let maintenance = Maintenance { tables, stopped };
+    let maintenance = Maintenance { tables, stopped, published: Some(Arc::clone(&published)) };
     let background = vec![
         background("log-committer", &published, move || committer.run(received))?,
         background("log-maintenance", &published, move || maintenance.run())?,

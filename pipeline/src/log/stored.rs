@@ -2,10 +2,10 @@
 
 use super::file_reader::FileReader;
 use super::table::{DataFile, TableSnapshot};
-use super::{LogError, Offset, Stored};
+use super::{LogError, Offset, PartitionId, Stored};
 use crate::Micros;
 use crate::event::{Event, Flags, Kind};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
@@ -33,6 +33,22 @@ impl Sources {
     }
 }
 
+/// Names that many rows share.
+#[derive(Default)]
+struct Known {
+    sources: Sources,
+    partition: Option<PartitionId>,
+}
+
+impl Known {
+    fn partition(&mut self, id: &str) -> PartitionId {
+        match &self.partition {
+            Some(known) if &*known.0 == id => known.clone(),
+            _ => self.partition.insert(PartitionId(id.into())).clone(),
+        }
+    }
+}
+
 /// Rows of one Parquet file, projected, from an offset on.
 pub(super) struct Rows {
     stream: ParquetRecordBatchStream<FileReader>,
@@ -40,8 +56,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Opens `file` for the named columns (all when there are none), passing over row groups that
-    /// end before `from`.
+    /// Opens `file` for the named columns, passing over row groups that end before `from`.
     pub(super) async fn open(
         table: &TableSnapshot,
         file: &DataFile,
@@ -55,10 +70,8 @@ impl Rows {
         let reader = FileReader { store: Arc::clone(&table.store), path, bytes: file.bytes };
         let mut builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(fail)?;
         let groups = groups_from(&builder, from).map_err(fail)?;
-        if !columns.is_empty() {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder = builder.with_projection(mask);
-        }
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        builder = builder.with_projection(mask);
         let stream = builder.with_batch_size(BATCH_ROWS).with_row_groups(groups).build().map_err(fail)?;
         Ok(Self { stream, path: file.path.clone() })
     }
@@ -89,13 +102,13 @@ fn groups_from(
 pub(super) struct EventRows {
     rows: Rows,
     table: Arc<str>,
-    sources: Sources,
+    known: Known,
 }
 
 impl EventRows {
     pub(super) async fn open(table: &TableSnapshot, file: &DataFile, from: Offset) -> Result<Self, LogError> {
-        let rows = Rows::open(table, file, &[], from).await?;
-        Ok(Self { rows, table: table.root.as_str().into(), sources: Sources::default() })
+        let rows = Rows::open(table, file, &EVENT_COLUMNS, from).await?;
+        Ok(Self { rows, table: table.root.as_str().into(), known: Known::default() })
     }
 
     /// The next events at or above `from`; they may be none before the end, which is `None`.
@@ -106,8 +119,8 @@ impl EventRows {
         let Some(batch) = self.rows.next().await? else { return Ok(None) };
         let damaged =
             || LogError::Damaged(format!("`{}{}` lacks a column or a value", self.table, self.rows.path));
-        let events = Columns(&batch).events(from, &mut self.sources).ok_or_else(damaged)?;
-        Ok(Some(events))
+        let events = EventBatch::new(&batch).and_then(|batch| batch.events(from, &mut self.known));
+        Ok(Some(events.ok_or_else(damaged)?))
     }
 }
 
@@ -123,35 +136,141 @@ pub(super) async fn ids(
     while let Some(batch) = rows.next().await? {
         let damaged =
             || LogError::Damaged(format!("`{}{}` lacks a column or a value", table.root, file.path));
-        let columns = Columns(&batch);
+        let columns = || {
+            let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
+            let offsets = batch.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?;
+            let times =
+                batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+            let (sources, ids) = (text("source")?, text("message_id")?);
+            let nulls = offsets.null_count() + times.null_count() + sources.null_count() + ids.null_count();
+            (nulls == 0).then_some((offsets, times, sources, ids))
+        };
+        let (offsets, times, sources, ids) = columns().ok_or_else(damaged)?;
         for row in 0..batch.num_rows() {
-            let offset = columns.integer("log_offset", row).ok_or_else(damaged)? as Offset;
+            let offset = Offset::try_from(offsets.value(row)).map_err(|_| damaged())?;
             if offset >= from {
-                let source = columns.text("source", row).ok_or_else(damaged)?;
-                let id = columns.text("message_id", row).ok_or_else(damaged)?;
-                each(source, id, offset, columns.time("received_at", row).ok_or_else(damaged)?)?;
+                each(sources.value(row), ids.value(row), offset, times.value(row))?;
             }
         }
     }
     Ok(())
 }
 
-struct Columns<'a>(&'a RecordBatch);
+/// The columns of `events` that an event is read from; all others repeat what these say.
+pub const EVENT_COLUMNS: [&str; 23] = [
+    "log_partition",
+    "log_offset",
+    "received_at",
+    "source",
+    "test",
+    "type",
+    "message_id",
+    "original_message_id",
+    "anonymous_id",
+    "user_id",
+    "group_id",
+    "previous_id",
+    "event",
+    "name",
+    "category",
+    "original_timestamp",
+    "sent_at",
+    "properties",
+    "traits",
+    "context",
+    "integrations",
+    "extra",
+    "flags",
+];
 
-impl<'a> Columns<'a> {
-    fn events(&self, from: Offset, sources: &mut Sources) -> Option<Vec<Stored<Event<'static>>>> {
-        let mut events = Vec::with_capacity(self.0.num_rows());
-        for row in 0..self.0.num_rows() {
-            let offset = self.integer("log_offset", row)? as Offset;
+/// A batch of events, whose columns are looked up once.
+struct EventBatch<'a> {
+    place: Place<'a>,
+    source: &'a StringArray,
+    test: &'a BooleanArray,
+    kind: &'a StringArray,
+    message_id: &'a StringArray,
+    original_message_id: &'a StringArray,
+    anonymous_id: &'a StringArray,
+    user_id: &'a StringArray,
+    group_id: &'a StringArray,
+    previous_id: &'a StringArray,
+    event: &'a StringArray,
+    name: &'a StringArray,
+    category: &'a StringArray,
+    original_timestamp: &'a TimestampMicrosecondArray,
+    sent_at: &'a TimestampMicrosecondArray,
+    properties: &'a StringArray,
+    traits: &'a StringArray,
+    context: &'a StringArray,
+    integrations: &'a StringArray,
+    extra: &'a StringArray,
+    flags: &'a StringArray,
+}
+
+/// Where the rows of a batch stand.
+struct Place<'a> {
+    partition: &'a StringArray,
+    offset: &'a Int64Array,
+    received_at: &'a TimestampMicrosecondArray,
+}
+
+impl<'a> EventBatch<'a> {
+    /// The columns of a batch; `None` when one is missing or of another type.
+    fn new(batch: &'a RecordBatch) -> Option<Self> {
+        let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
+        let time = |name| batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>();
+        Some(Self {
+            place: Place {
+                partition: text("log_partition")?,
+                offset: batch.column_by_name("log_offset")?.as_primitive_opt::<Int64Type>()?,
+                received_at: time("received_at")?,
+            },
+            source: text("source")?,
+            test: batch.column_by_name("test")?.as_boolean_opt()?,
+            kind: text("type")?,
+            message_id: text("message_id")?,
+            original_message_id: text("original_message_id")?,
+            anonymous_id: text("anonymous_id")?,
+            user_id: text("user_id")?,
+            group_id: text("group_id")?,
+            previous_id: text("previous_id")?,
+            event: text("event")?,
+            name: text("name")?,
+            category: text("category")?,
+            original_timestamp: time("original_timestamp")?,
+            sent_at: time("sent_at")?,
+            properties: text("properties")?,
+            traits: text("traits")?,
+            context: text("context")?,
+            integrations: text("integrations")?,
+            extra: text("extra")?,
+            flags: text("flags")?,
+        })
+    }
+
+    /// The events at or above `from`; `None` when a value is missing that each event has.
+    fn events(&self, from: Offset, known: &mut Known) -> Option<Vec<Stored<Event<'static>>>> {
+        let rows = self.place.offset.len();
+        let required = [self.place.partition, self.source, self.kind, self.message_id];
+        let has_gaps = required.iter().any(|column| column.null_count() > 0)
+            || self.place.offset.null_count() + self.place.received_at.null_count() + self.test.null_count()
+                > 0;
+        if has_gaps {
+            return None;
+        }
+        let mut events = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let offset = Offset::try_from(self.place.offset.value(row)).ok()?;
             if offset < from {
                 continue;
             }
             events.push(Stored {
-                partition: super::PartitionId(self.text("log_partition", row)?.into()),
+                partition: known.partition(self.place.partition.value(row)),
                 offset,
-                received_at: self.time("received_at", row)?,
-                source: sources.get(self.text("source", row)?),
-                test: self.column("test", row)?.as_boolean().value(row),
+                received_at: self.place.received_at.value(row),
+                source: known.sources.get(self.source.value(row)),
+                test: self.test.value(row),
                 record: self.event(row)?,
             });
         }
@@ -159,41 +278,35 @@ impl<'a> Columns<'a> {
     }
 
     fn event(&self, row: usize) -> Option<Event<'static>> {
-        let text = |name| self.text(name, row).map(|text| Cow::Owned(text.to_owned()));
-        let mut event = Event::new(Kind::parse(self.text("type", row)?)?, text("message_id")?);
-        event.original_message_id = text("original_message_id");
-        event.anonymous_id = text("anonymous_id");
-        event.user_id = text("user_id");
-        event.group_id = text("group_id");
-        event.previous_id = text("previous_id");
-        event.event = text("event");
-        event.name = text("name");
-        event.category = text("category");
-        event.original_timestamp = self.time("original_timestamp", row);
-        event.sent_at = self.time("sent_at", row);
-        event.properties = text("properties");
-        event.traits = text("traits");
-        event.context = text("context");
-        event.integrations = text("integrations");
-        event.extra = text("extra");
-        event.flags = self.text("flags", row).map(Flags::from_words).unwrap_or_default();
+        let mut event = Event::new(Kind::parse(self.kind.value(row))?, self.message_id.value(row).to_owned());
+        event.original_message_id = text(self.original_message_id, row);
+        event.anonymous_id = text(self.anonymous_id, row);
+        event.user_id = text(self.user_id, row);
+        event.group_id = text(self.group_id, row);
+        event.previous_id = text(self.previous_id, row);
+        event.event = text(self.event, row);
+        event.name = text(self.name, row);
+        event.category = text(self.category, row);
+        event.original_timestamp = time(self.original_timestamp, row);
+        event.sent_at = time(self.sent_at, row);
+        event.properties = text(self.properties, row);
+        event.traits = text(self.traits, row);
+        event.context = text(self.context, row);
+        event.integrations = text(self.integrations, row);
+        event.extra = text(self.extra, row);
+        event.flags = if self.flags.is_valid(row) {
+            Flags::from_words(self.flags.value(row))
+        } else {
+            Flags::default()
+        };
         Some(event)
     }
+}
 
-    /// The column of this name, when it has a value in this row.
-    fn column(&self, name: &str, row: usize) -> Option<&'a ArrayRef> {
-        self.0.column_by_name(name).filter(|column| column.is_valid(row))
-    }
+fn text(column: &StringArray, row: usize) -> Option<Cow<'static, str>> {
+    column.is_valid(row).then(|| Cow::Owned(column.value(row).to_owned()))
+}
 
-    fn text(&self, name: &str, row: usize) -> Option<&'a str> {
-        Some(self.column(name, row)?.as_string_opt::<i32>()?.value(row))
-    }
-
-    fn integer(&self, name: &str, row: usize) -> Option<i64> {
-        Some(self.column(name, row)?.as_primitive_opt::<Int64Type>()?.value(row))
-    }
-
-    fn time(&self, name: &str, row: usize) -> Option<Micros> {
-        Some(self.column(name, row)?.as_primitive_opt::<TimestampMicrosecondType>()?.value(row))
-    }
+fn time(column: &TimestampMicrosecondArray, row: usize) -> Option<Micros> {
+    column.is_valid(row).then(|| column.value(row))
 }

@@ -11,6 +11,7 @@ mod commit;
 mod compact;
 mod encode;
 mod open;
+pub mod promoted;
 mod replay;
 mod schema;
 mod statistics;
@@ -28,6 +29,7 @@ use crate::Clock;
 use arc_swap::ArcSwap;
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
+use promoted::{FileFacts, Promoted};
 use replay::State;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub struct DataFile {
     pub partition: PartitionId,
     /// The first and the last offset in it; of deliveries, the sequence numbers.
     pub offsets: (Offset, Offset),
+    /// What its promoted columns are good for; without those that it lacks.
+    pub promoted: Arc<FileFacts>,
     /// The `stats` of its Delta action, as JSON text: `minValues`, `maxValues`, `nullCount`.
     pub stats: Arc<str>,
 }
@@ -106,6 +110,8 @@ pub struct TableSnapshot {
     pub files: Arc<Vec<DataFile>>,
     /// The last offset committed for each partition.
     pub committed: HashMap<PartitionId, Offset>,
+    /// The promoted columns; only events have any.
+    pub promoted: Arc<Promoted>,
 }
 
 /// The owner of one table: there is one in a process.
@@ -174,6 +180,7 @@ impl Location {
             store: Arc::clone(&self.objects),
             files: Arc::clone(&state.files),
             committed: state.committed.clone(),
+            promoted: Arc::clone(&state.promoted),
         }
     }
 }

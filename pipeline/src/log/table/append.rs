@@ -2,6 +2,7 @@
 
 use super::commit::Proposal;
 use super::encode::{self, Effort, Encoded, Encoder};
+use super::promoted::Promoted;
 use super::replay::{State, app_id};
 use super::{DataFile, Location, Table, TableKind};
 use crate::Micros;
@@ -16,6 +17,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// So many times another commit of the same partition may be met before we give up.
 const ATTEMPTS_MAX: usize = 10;
@@ -57,7 +59,7 @@ impl Table {
             if batches.is_empty() {
                 return Ok(TableAppend::Already);
             }
-            let actions = self.put_all(partition, batches).await?;
+            let actions = self.put_all(partition, batches, &state.promoted).await?;
             failpoint::hit("after_data_before_commit");
             let proposal = self.proposal(partition, actions, last_offset)?;
             let still = |state: &State| state.committed.get(partition).copied() == committed;
@@ -75,11 +77,14 @@ impl Table {
         &self,
         partition: &PartitionId,
         batches: Vec<RecordBatch>,
+        promoted: &Arc<Promoted>,
     ) -> Result<Vec<Action>, LogError> {
         let kind = self.kind();
         let mut actions = Vec::new();
         for (date, batches) in by_date(kind, batches)? {
-            if let Some(encoded) = blocking(move || encode(kind, &batches)).await? {
+            let promoted = Arc::clone(promoted);
+            if let Some(encoded) = blocking(move || encode(kind, &promoted, &batches)).await? {
+                count_mismatches(&encoded);
                 let add = self.location.put(partition, date, encoded, true, self.clock.now()).await?;
                 actions.push(Action::Add(add));
             }
@@ -144,8 +149,20 @@ fn by_date(kind: TableKind, batches: Vec<RecordBatch>) -> Result<Vec<(i32, Vec<R
     Ok(days)
 }
 
-fn encode(kind: TableKind, batches: &[RecordBatch]) -> Result<Option<Encoded>, LogError> {
-    let mut encoder = Encoder::new(kind, Effort::Append)?;
+/// Counts the values that had another type than their promoted column.
+fn count_mismatches(encoded: &Encoded) {
+    for (column, facts) in encoded.facts.iter().filter(|(_, facts)| facts.mismatches > 0) {
+        let counter = metrics::counter!("flowstate_promoted_mismatches_total", "column" => column.clone());
+        counter.increment(facts.mismatches);
+    }
+}
+
+fn encode(
+    kind: TableKind,
+    promoted: &Arc<Promoted>,
+    batches: &[RecordBatch],
+) -> Result<Option<Encoded>, LogError> {
+    let mut encoder = Encoder::new(kind, promoted, Effort::Append)?;
     for batch in batches {
         encoder.push(batch)?;
     }

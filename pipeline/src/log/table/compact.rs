@@ -8,6 +8,7 @@ mod copy;
 use super::append::blocking;
 use super::commit::Proposal;
 use super::encode::{Effort, Encoded, Encoder};
+use super::promoted::{FileFacts, Promoted};
 use super::replay::{self, State};
 use super::{DataFile, Location, Table, TableKind, append};
 use crate::Micros;
@@ -21,6 +22,7 @@ use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A day counts as over this long after its end: its last rows have then been committed.
 const GRACE: Micros = HOUR;
@@ -74,10 +76,42 @@ impl Table {
         let _one = self.maintenance.lock().await;
         let now = self.clock.now();
         let today = i32::try_from((now - GRACE).div_euclid(DAY)).unwrap_or(i32::MIN);
-        let files = &self.snapshot().files;
-        let Some(run) = choose::choose(files, policy, today) else { return Ok(None) };
-        let inputs = &files[run];
-        let Some(output) = self.location.merge(inputs, policy.copied_rows_min).await? else {
+        let snapshot = self.snapshot();
+        let Some(run) = choose::choose(&snapshot.files, policy, today) else { return Ok(None) };
+        self.rewrite(&snapshot.files[run], &snapshot.promoted, policy, now).await
+    }
+
+    /// Rewrites one file of a day that is over and lacks promoted columns, or has some that are none
+    /// any more; `None` when there is none. Call it now and then: it costs as much as a compaction.
+    ///
+    /// # Errors
+    /// As [`Table::compact_once`].
+    pub async fn backfill_once(&self, policy: CompactionPolicy) -> Result<Option<Compacted>, LogError> {
+        let _one = self.maintenance.lock().await;
+        let now = self.clock.now();
+        let today = i32::try_from((now - GRACE).div_euclid(DAY)).unwrap_or(i32::MIN);
+        let snapshot = self.snapshot();
+        let lacks = |file: &&DataFile| {
+            file.received_date < today
+                && file.bytes <= policy.bytes_max
+                && !snapshot.promoted.are_held(&file.promoted)
+        };
+        // The newest first: they are asked for most.
+        let Some(file) = snapshot.files.iter().filter(lacks).max_by_key(|file| file.received_date) else {
+            return Ok(None);
+        };
+        self.rewrite(std::slice::from_ref(file), &snapshot.promoted, policy, now).await
+    }
+
+    /// Replaces adjacent files by one, in one commit.
+    async fn rewrite(
+        &self,
+        inputs: &[DataFile],
+        promoted: &Arc<Promoted>,
+        policy: CompactionPolicy,
+        now: Micros,
+    ) -> Result<Option<Compacted>, LogError> {
+        let Some(output) = self.location.merge(inputs, promoted, policy.copied_rows_min).await? else {
             return Ok(None);
         };
         let compacted =
@@ -112,18 +146,28 @@ impl Table {
 
 impl Location {
     /// The rows of adjacent files as one file, checked against what their statistics say.
-    async fn merge(&self, inputs: &[DataFile], copied_rows_min: u64) -> Result<Option<Encoded>, LogError> {
+    ///
+    /// Large files are copied unread, but for those whose promoted columns are not the table's.
+    async fn merge(
+        &self,
+        inputs: &[DataFile],
+        promoted: &Arc<Promoted>,
+        copied_rows_min: u64,
+    ) -> Result<Option<Encoded>, LogError> {
         let kind = self.kind;
         let bytes = usize::try_from(inputs.iter().map(|file| file.bytes).sum::<u64>()).unwrap_or(0);
-        let mut output = Copier::new(kind, bytes).map_err(|error| failed(kind, error))?;
-        let is_small = |file: &DataFile| file.rows < copied_rows_min;
-        for files in inputs.chunk_by(|a, b| is_small(a) && is_small(b)) {
-            let (piece, what) = match files {
-                [file] => (self.read(file).await?, &file.path),
-                files => (self.encode(files).await?, &files[0].path),
+        let mut output = Copier::new(kind, promoted, bytes).map_err(|error| failed(kind, error))?;
+        let is_whole = |file: &DataFile| promoted.are_held(&file.promoted);
+        let is_encoded = |file: &DataFile| file.rows < copied_rows_min || !is_whole(file);
+        for files in inputs.chunk_by(|a, b| is_encoded(a) && is_encoded(b)) {
+            let (piece, facts) = match files {
+                [file] if is_whole(file) => (self.read(file).await?, FileFacts::clone(&file.promoted)),
+                files => self.encode(files, promoted).await?,
             };
+            let what = &files[0].path;
             let damaged = |error| LogError::Damaged(format!("`{}/{what}`: {error}", kind.name()));
-            output = blocking(move || Ok(output.push(&piece).map(|()| output))).await?.map_err(damaged)?;
+            output =
+                blocking(move || Ok(output.push(&piece, &facts).map(|()| output))).await?.map_err(damaged)?;
         }
         let finished = blocking(move || output.finish().map_err(|error| failed(kind, error))).await?;
         let Some(output) = finished else { return Ok(None) };
@@ -143,9 +187,13 @@ impl Location {
     }
 
     /// The rows of small files, encoded anew as one file.
-    async fn encode(&self, files: &[DataFile]) -> Result<Bytes, LogError> {
-        let kind = self.kind;
-        let mut encoder = blocking(move || Encoder::new(kind, Effort::Compact)).await?;
+    async fn encode(
+        &self,
+        files: &[DataFile],
+        promoted: &Arc<Promoted>,
+    ) -> Result<(Bytes, FileFacts), LogError> {
+        let (kind, promoted) = (self.kind, Arc::clone(promoted));
+        let mut encoder = blocking(move || Encoder::new(kind, &promoted, Effort::Compact)).await?;
         for file in files {
             let (bytes, path) = (self.read(file).await?, file.path.clone());
             encoder = blocking(move || {
@@ -156,7 +204,8 @@ impl Location {
             .await?;
         }
         let encoded = blocking(move || encoder.finish()).await?;
-        encoded.map(|encoded| encoded.bytes.into()).ok_or_else(|| failed(kind, "its files have no rows"))
+        let encoded = encoded.map(|encoded| (encoded.bytes.into(), encoded.facts));
+        encoded.ok_or_else(|| failed(kind, "its files have no rows"))
     }
 
     /// The bytes of a file, as they were when it was written.

@@ -1,5 +1,6 @@
 //! Rows as one Parquet file, with the statistics and filters that queries skip by.
 
+use super::promoted::{self, FileFacts, Filler, Promoted, PromotedType};
 use super::{TableKind, statistics};
 use crate::log::{LogError, Offset};
 use arrow::array::AsArray;
@@ -9,9 +10,10 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+use std::sync::Arc;
 
 /// Rows in one row group.
 pub(super) const GROUP_ROWS_MAX: usize = 128 * 1024;
@@ -42,6 +44,8 @@ pub(super) enum Effort {
 /// Writes one file in memory, batch by batch, in offset order.
 pub(super) struct Encoder {
     kind: TableKind,
+    /// What is filled in beside the columns of the rows.
+    filler: Option<Filler>,
     writer: ArrowWriter<Vec<u8>>,
     offsets: Option<(Offset, Offset)>,
     rows: u64,
@@ -53,21 +57,25 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     pub(super) rows: u64,
     pub(super) offsets: (Offset, Offset),
+    pub(super) facts: FileFacts,
     pub(super) stats: String,
 }
 
 impl Encoder {
-    pub(super) fn new(kind: TableKind, effort: Effort) -> Result<Self, LogError> {
+    /// A file of the table's own columns and the promoted ones, which are filled from `properties`.
+    pub(super) fn new(kind: TableKind, promoted: &Arc<Promoted>, effort: Effort) -> Result<Self, LogError> {
         // Every engine reads the types from Parquet's own schema; a copy of Arrow's costs kilobytes.
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(kind, effort))
+            .with_properties(properties(kind, promoted, effort))
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), kind.file_schema(), options)
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), promoted.file_schema(kind), options)
             .map_err(|error| failed(kind, error))?;
-        Ok(Self { kind, writer, offsets: None, rows: 0 })
+        let filler = (!promoted.is_empty()).then(|| Filler::new(Arc::clone(promoted)));
+        Ok(Self { kind, filler, writer, offsets: None, rows: 0 })
     }
 
-    /// Adds rows; a trailing date is left out, as it is in the file's path.
+    /// Adds rows; what follows the table's own columns is left out: a date is in the file's path, and
+    /// promoted columns are filled anew.
     ///
     /// # Errors
     /// When the rows do not follow the ones before, which is a defect of ours.
@@ -86,7 +94,10 @@ impl Encoder {
             return Err(LogError::store(what, format!("between the offsets {first} and {last}")));
         }
         let columns: Vec<usize> = (0..self.kind.file_schema().fields().len()).collect();
-        let batch = batch.project(&columns).map_err(|error| failed(self.kind, error))?;
+        let mut batch = batch.project(&columns).map_err(|error| failed(self.kind, error))?;
+        if let Some(filler) = &mut self.filler {
+            batch = filler.beside(&batch).map_err(|error| failed(self.kind, error))?;
+        }
         self.writer.write(&batch).map_err(|error| failed(self.kind, error))?;
         self.offsets = Some((self.offsets.map_or(first, |(first, _)| first), last));
         self.rows += batch.num_rows() as u64;
@@ -96,10 +107,20 @@ impl Encoder {
     /// The whole file; `None` when no row was pushed.
     pub(super) fn finish(mut self) -> Result<Option<Encoded>, LogError> {
         let Some(offsets) = self.offsets else { return Ok(None) };
+        let facts = self.filler.map(|filler| filler.facts()).unwrap_or_default();
+        if let Some(facts) = key_value(&facts) {
+            self.writer.append_key_value_metadata(facts);
+        }
         let metadata = self.writer.finish().map_err(|error| failed(self.kind, error))?;
         let bytes = std::mem::take(self.writer.inner_mut());
-        Ok(Some(Encoded::new(self.kind, bytes, &metadata, offsets, self.rows)))
+        Ok(Some(Encoded::new(self.kind, bytes, &metadata, offsets, self.rows, facts)))
     }
+}
+
+/// The facts as they stand in a file's footer; `None` without promoted columns.
+pub(super) fn key_value(facts: &FileFacts) -> Option<KeyValue> {
+    let json = serde_json::to_string(facts).ok().filter(|_| !facts.is_empty())?;
+    Some(KeyValue::new(promoted::FACTS.to_owned(), json))
 }
 
 impl Encoded {
@@ -109,14 +130,16 @@ impl Encoded {
         metadata: &ParquetMetaData,
         offsets: (Offset, Offset),
         rows: u64,
+        facts: FileFacts,
     ) -> Self {
-        Self { bytes, rows, offsets, stats: statistics::to_json(kind, metadata) }
+        let stats = statistics::to_json(kind, metadata, &facts);
+        Self { bytes, rows, offsets, facts, stats }
     }
 }
 
 /// The columns of a data file in Parquet's own terms.
-pub(super) fn parquet_schema(kind: TableKind) -> Result<SchemaDescriptor, ParquetError> {
-    ArrowSchemaConverter::new().convert(&kind.file_schema())
+pub(super) fn parquet_schema(kind: TableKind, promoted: &Promoted) -> Result<SchemaDescriptor, ParquetError> {
+    ArrowSchemaConverter::new().convert(&promoted.file_schema(kind))
 }
 
 /// The first and the last offset of a batch in offset order; `None` when it has no rows.
@@ -139,7 +162,7 @@ fn failed(kind: TableKind, error: impl Into<Box<dyn std::error::Error + Send + S
     LogError::store(format!("rows of `{}` cannot be encoded", kind.name()), error)
 }
 
-fn properties(kind: TableKind, effort: Effort) -> WriterProperties {
+fn properties(kind: TableKind, promoted: &Promoted, effort: Effort) -> WriterProperties {
     let level = ZstdLevel::try_new(effort as i32).expect("1 and 3 are levels of zstd");
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -151,6 +174,14 @@ fn properties(kind: TableKind, effort: Effort) -> WriterProperties {
     let column = |name: &str| ColumnPath::from(name);
     for name in kind.statistics_columns() {
         builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
+    }
+    for promoted in promoted.columns() {
+        // Texts are compared with everything they stand beside: once for each row group is enough.
+        let level = match promoted.kind {
+            PromotedType::Text => EnabledStatistics::Chunk,
+            _ => EnabledStatistics::Page,
+        };
+        builder = builder.set_column_statistics_enabled(column(&promoted.name), level);
     }
     let offsets = ColumnPath::new(["offsets", "list", "element"].map(ToOwned::to_owned).to_vec());
     for column in NUMBERS.into_iter().map(column).chain([offsets]) {

@@ -11,6 +11,7 @@ mod checkpoint;
 
 pub(super) use actions::{Change, parse_commit};
 
+use super::promoted::Promoted;
 use super::{DataFile, Location, TableKind};
 use crate::log::{LogError, Offset, PartitionId};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -46,6 +47,8 @@ pub(super) struct State {
     /// Files that are active no more but may still be in the store.
     pub(super) tombstones: Vec<Tombstone>,
     pub(super) committed: HashMap<PartitionId, Offset>,
+    /// The promoted columns.
+    pub(super) promoted: Arc<Promoted>,
 }
 
 /// A file that a commit removed.
@@ -75,8 +78,8 @@ pub(super) struct DamagedCommit {
 
 impl State {
     fn new(kind: TableKind) -> Self {
-        let (files, tombstones, committed) = Default::default();
-        Self { kind, version: 0, files, tombstones, committed }
+        let (files, tombstones, committed, promoted) = Default::default();
+        Self { kind, version: 0, files, tombstones, committed, promoted }
     }
 
     /// Takes in one commit, or one checkpoint.
@@ -105,7 +108,7 @@ impl State {
                         ));
                     }
                 }
-                Change::Metadata { format, schema } => {
+                Change::Metadata { format, schema, unpinned } => {
                     if format.as_deref() != Some(FORMAT_VERSION) {
                         let format = format.as_deref().unwrap_or("none");
                         return Err(format!(
@@ -113,6 +116,7 @@ impl State {
                         ));
                     }
                     self.kind.check_delta_schema(&schema)?;
+                    self.promoted = Arc::new(Promoted::of_metadata(&schema, unpinned.as_deref())?);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! Delta protocol, "Per-file Statistics" (read 2026-11).
 
 use super::TableKind;
+use super::promoted::FileFacts;
 use chrono::{DateTime, Datelike as _, SecondsFormat};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
@@ -14,7 +15,10 @@ pub(super) const TEXT_BYTES_MAX: usize = 32;
 const MILLISECOND: i64 = 1_000;
 
 /// The `stats` of a file's action. Columns without any value have only a `nullCount`.
-pub(super) fn to_json(kind: TableKind, file: &ParquetMetaData) -> String {
+///
+/// `promoted`, which the protocol does not know and readers pass over, says what the promoted columns
+/// of the file are good for.
+pub(super) fn to_json(kind: TableKind, file: &ParquetMetaData, promoted: &FileFacts) -> String {
     let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
     let schema = file.file_metadata().schema_descr();
     for name in kind.statistics_columns() {
@@ -32,7 +36,11 @@ pub(super) fn to_json(kind: TableKind, file: &ParquetMetaData) -> String {
         nulls.extend(bounds.nulls.map(|count| (name.to_owned(), count.into())));
     }
     let rows = file.file_metadata().num_rows();
-    json!({"numRecords": rows, "minValues": min, "maxValues": max, "nullCount": nulls}).to_string()
+    let mut stats = json!({"numRecords": rows, "minValues": min, "maxValues": max, "nullCount": nulls});
+    if !promoted.is_empty() {
+        stats["promoted"] = json!(promoted);
+    }
+    stats.to_string()
 }
 
 /// The bounds of one column over all row groups.
@@ -123,6 +131,7 @@ mod tests {
     use crate::log::frame::{self, Batch, Frame, Origin};
     use crate::log::rows::Rows;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     /// The statistics of rejected events with these message ids, received from `received_at` on.
     fn stats(ids: &[Option<String>], received_at: i64) -> Value {
@@ -142,7 +151,7 @@ mod tests {
         let mut rows = Rows::after(PartitionId("a".into()), [None; 3]);
         rows.push(&Frame::decode(&mut bytes.as_slice()).unwrap()).unwrap();
         let kind = TableKind::Rejected;
-        let mut encoder = Encoder::new(kind, Effort::Append).unwrap();
+        let mut encoder = Encoder::new(kind, &Arc::default(), Effort::Append).unwrap();
         for batch in rows.finish().get(kind) {
             encoder.push(batch).unwrap();
         }

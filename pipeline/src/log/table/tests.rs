@@ -20,6 +20,7 @@ mod append;
 mod commit;
 mod compact;
 mod damage;
+mod promoted;
 mod upkeep;
 
 /// Noon of a day.

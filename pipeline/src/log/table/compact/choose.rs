@@ -90,6 +90,7 @@ mod tests {
             received_date,
             partition: PartitionId(partition.into()),
             offsets: (at, at),
+            promoted: std::sync::Arc::default(),
             stats: "{}".into(),
         }
     }

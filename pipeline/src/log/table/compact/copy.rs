@@ -3,6 +3,7 @@
 use crate::log::Offset;
 use crate::log::table::TableKind;
 use crate::log::table::encode::{self, Encoded};
+use crate::log::table::promoted::{self, FileFacts, Promoted};
 use bytes::Bytes;
 use parquet::bloom_filter::Sbbf;
 use parquet::column::writer::ColumnCloseResult;
@@ -19,22 +20,27 @@ pub(super) struct Copier {
     writer: SerializedFileWriter<Vec<u8>>,
     offsets: Option<(Offset, Offset)>,
     rows: u64,
+    facts: Option<FileFacts>,
 }
 
 impl Copier {
-    /// A file that will have about so many bytes.
-    pub(super) fn new(kind: TableKind, bytes: usize) -> Result<Self> {
-        let schema = encode::parquet_schema(kind)?.root_schema_ptr();
+    /// A file with these promoted columns that will have about so many bytes.
+    pub(super) fn new(kind: TableKind, promoted: &Promoted, bytes: usize) -> Result<Self> {
+        let schema = encode::parquet_schema(kind, promoted)?.root_schema_ptr();
         let properties = Arc::new(WriterProperties::default());
         let writer = SerializedFileWriter::new(Vec::with_capacity(bytes), schema, properties)?;
-        Ok(Self { kind, writer, offsets: None, rows: 0 })
+        Ok(Self { kind, writer, offsets: None, rows: 0, facts: None })
     }
 
-    /// Adds the rows of a whole file.
+    /// Adds the rows of a whole file, whose promoted columns are the output's, and good for `facts`.
     ///
     /// # Errors
     /// When it is no Parquet file with the table's columns, or its rows do not follow the ones before.
-    pub(super) fn push(&mut self, file: &Bytes) -> Result<()> {
+    pub(super) fn push(&mut self, file: &Bytes, facts: &FileFacts) -> Result<()> {
+        match &mut self.facts {
+            Some(known) => promoted::merge(known, facts),
+            None => self.facts = Some(facts.clone()),
+        }
         let metadata = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .parse_and_finish(file)?;
@@ -79,9 +85,13 @@ impl Copier {
     /// The whole file; `None` when no row was pushed.
     pub(super) fn finish(mut self) -> Result<Option<Encoded>> {
         let Some(offsets) = self.offsets else { return Ok(None) };
+        let facts = self.facts.unwrap_or_default();
+        if let Some(facts) = encode::key_value(&facts) {
+            self.writer.append_key_value_metadata(facts);
+        }
         let metadata = self.writer.finish()?;
         let bytes = std::mem::take(self.writer.inner_mut());
-        Ok(Some(Encoded::new(self.kind, bytes, &metadata, offsets, self.rows)))
+        Ok(Some(Encoded::new(self.kind, bytes, &metadata, offsets, self.rows, facts)))
     }
 }
 

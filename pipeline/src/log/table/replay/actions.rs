@@ -2,12 +2,14 @@
 
 use super::Tombstone;
 use crate::log::table::DataFile;
+use crate::log::table::promoted::{FileFacts, UNPINNED};
 use crate::log::table::schema::{DATE, RECEIVED_DATE};
 use crate::log::{Offset, PartitionId};
 use chrono::{Datelike as _, NaiveDate};
 use object_store::path::Path;
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One change of a table's state.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(in crate::log::table) enum Change {
     Remove(Tombstone),
     Txn { app: String, version: i64 },
     Protocol { reader: i64, writer: i64 },
-    Metadata { format: Option<String>, schema: String },
+    Metadata { format: Option<String>, schema: String, unpinned: Option<String> },
 }
 
 /// An action as it stands in a commit or a checkpoint; others are passed over.
@@ -120,7 +122,8 @@ impl Action {
         }
         if let Some(mut metadata) = self.meta_data {
             let format = metadata.configuration.remove(super::FORMAT).flatten();
-            changes.push(Change::Metadata { format, schema: metadata.schema });
+            let unpinned = metadata.configuration.remove(UNPINNED).flatten();
+            changes.push(Change::Metadata { format, schema: metadata.schema, unpinned });
         }
         Ok(())
     }
@@ -138,6 +141,8 @@ struct Stats {
     num_records: u64,
     min_values: Position,
     max_values: Position,
+    #[serde(default)]
+    promoted: FileFacts,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +183,7 @@ fn data_file(add: Add) -> Result<DataFile, String> {
         received_date: date.num_days_from_ce() - EPOCH_DAYS_FROM_CE,
         partition: PartitionId(min.0.into()),
         offsets: (min.1, max.1),
+        promoted: Arc::new(known.promoted),
         stats: stats.into(),
         path,
     })
