@@ -1,7 +1,9 @@
 //! Runs queries, within limits.
 
 use crate::answer::{self, Answer, AnswerLimits, Deadline};
+use crate::event_views::{self, Names};
 use crate::json_casts::JsonCasts;
+use crate::promoted::ProjectionsThroughUnions;
 use crate::table::{LogTable, StatsCache};
 use crate::traits_fold::TraitsFold;
 use crate::{SqlError, statement, views};
@@ -95,6 +97,8 @@ pub(crate) struct Planner {
     state: SessionState,
     stats: Arc<StatsCache>,
     memory_bytes_max: usize,
+    promotion: bool,
+    names: Arc<Names>,
 }
 
 impl Engine {
@@ -124,9 +128,22 @@ impl Engine {
             .build()
             .map_err(|error| SqlError::Failed { message: format!("no threads for queries: {error}") })?;
         let state = state(&config, change).map_err(|error| SqlError::of(&error, ""))?;
-        let planner = Planner { state, stats: Arc::default(), memory_bytes_max: config.memory_bytes_max };
+        let planner = Planner {
+            state,
+            stats: Arc::default(),
+            memory_bytes_max: config.memory_bytes_max,
+            promotion: true,
+            names: Arc::default(),
+        };
         let running = Arc::new(Semaphore::new(config.concurrent_max.max(1)));
         Ok(Self { snapshots, config, planner, running, runtime: Some(runtime) })
+    }
+
+    /// The same, which never uses promoted columns for what is taken out of `properties`.
+    #[cfg(test)]
+    pub(crate) fn without_promotion(mut self) -> Self {
+        self.planner.promotion = false;
+        self
     }
 
     /// Answers one statement that reads.
@@ -193,20 +210,18 @@ impl Planner {
     /// A session over `snapshot` with the views that `wanted` names.
     async fn session(&self, snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> PlanResult<SessionState> {
         let schema = Arc::new(MemorySchemaProvider::new());
+        let mut events = None;
         for view in &snapshot.tables {
             let kind = view.table.kind;
-            let table = LogTable::new(view.clone(), Arc::clone(&self.stats));
+            let table = LogTable::new(view.clone(), Arc::clone(&self.stats), self.promotion);
             let store = table.store_url()?;
             self.state.runtime_env().register_object_store(store.as_ref(), Arc::clone(&view.table.store));
+            if kind == TableKind::Events {
+                events = Some(table.clone());
+            }
             schema.register_table(kind.sql_name().into(), Arc::new(table))?;
         }
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::clone(&schema) as Arc<dyn SchemaProvider>)?;
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
-        let mut state = self.state.clone();
-        state.register_catalog_list(Arc::new(catalogs));
-        state.mark_start_execution();
+        let state = self.over(&(Arc::clone(&schema) as _))?;
         let has = |table: &str| schema.table_exist(table);
         for (name, sql) in views::VIEWS.into_iter().filter(|(name, _)| wanted(name)) {
             // A directory that nothing was ever delivered from has no such table.
@@ -216,6 +231,23 @@ impl Planner {
             let plan = state.create_logical_plan(sql).await?;
             schema.register_table(name.into(), Arc::new(ViewTable::new(plan, Some(sql.into()))))?;
         }
+        let Some(events) = events else { return Ok(state) };
+        let with_events = event_views::Schema::new(schema, events, state, Arc::clone(&self.names));
+        if wanted(event_views::EVENT_VIEWS) {
+            with_events.list().await?;
+        }
+        self.over(&(Arc::new(with_events) as _))
+    }
+
+    /// A session over these tables.
+    fn over(&self, schema: &Arc<dyn SchemaProvider>) -> PlanResult<SessionState> {
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::clone(schema))?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
+        let mut state = self.state.clone();
+        state.register_catalog_list(Arc::new(catalogs));
+        state.mark_start_execution();
         Ok(state)
     }
 
@@ -288,14 +320,17 @@ fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> Plan
     Ok(state)
 }
 
-/// DataFusion's rules but the one that pushes filters down physical plans.
+/// DataFusion's rules but the one that pushes filters down physical plans, and one of ours.
 ///
 /// Below a projection with two columns of one name, as every self-join has, DataFusion 55.2 takes
 /// one for the other (`FilterRemapper` looks columns up by name), and rows go missing. Static
 /// filters reach the scan anyhow: the logical rule gives them to [`LogTable`].
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules.filter(|rule| !rule.name().starts_with("FilterPushdown")).collect()
+    let mut rules: Vec<_> = rules.filter(|rule| !rule.name().starts_with("FilterPushdown")).collect();
+    let at = rules.iter().position(|rule| rule.name() == "ProjectionPushdown").unwrap_or(rules.len());
+    rules.insert(at, Arc::new(ProjectionsThroughUnions));
+    rules
 }
 
 #[cfg(test)]

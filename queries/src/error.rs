@@ -139,17 +139,17 @@ fn schema_error(error: &SchemaError) -> (String, Option<String>) {
 /// At most three names close to `name`, the closest first, in backticks.
 fn near<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Vec<String> {
     let name = name.to_lowercase();
-    let mut found: Vec<(usize, &str)> = valid
+    let mut found: Vec<(usize, usize, &str)> = valid
         .map(|valid| {
             let distance = levenshtein(&name, &valid.to_lowercase());
             let part = name.len() >= 3 && (valid.contains(&name) || name.contains(valid));
-            (if part { distance.min(1) } else { distance }, valid)
+            (if part { distance.min(1) } else { distance }, distance, valid)
         })
-        .filter(|(distance, valid)| *distance <= 1 + valid.len().min(name.len()) / 3)
+        .filter(|(distance, _, valid)| *distance <= 1 + valid.len().min(name.len()) / 3)
         .collect();
     found.sort_unstable();
     found.dedup();
-    found.iter().take(3).map(|(_, valid)| format!("`{valid}`")).collect()
+    found.iter().take(3).map(|(_, _, valid)| format!("`{valid}`")).collect()
 }
 
 fn parser_error(error: &ParserError) -> String {

@@ -1,9 +1,10 @@
 //! Casts of values taken out of JSON never fail.
 
+use crate::promoted::as_type;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
@@ -36,17 +37,25 @@ impl AnalyzerRule for JsonCasts {
 /// The same for one expression.
 pub(crate) fn lenient(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::Cast(Cast { expr, field }) if is_json_text(&expr) => {
-            Ok(Transformed::yes(Expr::TryCast(TryCast { expr, field })))
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) if is_json_text(&expr) => {
+            let call = json_text(&expr).and_then(|call| as_type(call, field.data_type()));
+            Ok(Transformed::yes(call.unwrap_or(Expr::TryCast(TryCast { expr, field }))))
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
 fn is_json_text(expr: &Expr) -> bool {
+    json_text(expr).is_some()
+}
+
+/// The call that gives text out of JSON.
+fn json_text(expr: &Expr) -> Option<&ScalarFunction> {
     match expr {
-        Expr::Alias(alias) => is_json_text(&alias.expr),
-        Expr::ScalarFunction(call) => matches!(call.func.name(), "json_as_text" | "json_get_str"),
-        _ => false,
+        Expr::Alias(alias) => json_text(&alias.expr),
+        Expr::ScalarFunction(call) => {
+            matches!(call.func.name(), "json_as_text" | "json_get_str").then_some(call)
+        }
+        _ => None,
     }
 }

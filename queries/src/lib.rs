@@ -11,8 +11,10 @@ mod condition;
 mod engine;
 mod error;
 mod event;
+mod event_views;
 pub mod format;
 mod json_casts;
+mod promoted;
 mod statement;
 mod table;
 #[cfg(test)]

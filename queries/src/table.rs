@@ -3,6 +3,7 @@
 mod fresh;
 mod stats;
 
+use crate::promoted::PromotedColumns;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -18,14 +19,17 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, Statistics};
 use object_store::path::Path;
-use pipeline::log::TableView;
-use pipeline::log::table::{DataFile, TableKind};
+use pipeline::log::table::promoted::Promoted;
+use pipeline::log::table::{DataFile, TableKind, TableSnapshot};
+use pipeline::log::{Offset, PartitionId, TableView};
 pub(crate) use stats::StatsCache;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rejected bodies may have 1 MiB each, so few of them make a batch.
@@ -45,12 +49,54 @@ pub(crate) struct LogTable {
     view: TableView,
     schema: SchemaRef,
     stats: Arc<StatsCache>,
+    promotion: bool,
+    fresh: bool,
 }
 
 impl LogTable {
-    /// The table as `view` has it.
-    pub(crate) fn new(view: TableView, stats: Arc<StatsCache>) -> Self {
-        Self { schema: view.table.kind.schema(), view, stats }
+    /// The table as `view` has it. With `promotion` what is taken out of `properties` comes from
+    /// promoted columns where the answer is the same.
+    pub(crate) fn new(view: TableView, stats: Arc<StatsCache>, promotion: bool) -> Self {
+        Self { schema: view.table.promoted.schema(view.table.kind), view, stats, promotion, fresh: true }
+    }
+
+    /// The columns of its properties.
+    pub(crate) fn promoted(&self) -> &Promoted {
+        &self.view.table.promoted
+    }
+
+    /// The version of its committed part.
+    pub(crate) fn version(&self) -> u64 {
+        self.view.table.version
+    }
+
+    /// The last offset of each partition in its files.
+    pub(crate) fn last_offsets(&self) -> impl Iterator<Item = (PartitionId, Offset)> {
+        self.view.table.files.iter().map(|file| (file.partition.clone(), file.offsets.1))
+    }
+
+    /// The table without what waits for its commit.
+    pub(crate) fn files_only(&self) -> Self {
+        Self { fresh: false, ..self.clone() }
+    }
+
+    /// The files with offsets behind these; `None` when there are none.
+    pub(crate) fn files_after(&self, read: &HashMap<PartitionId, Offset>) -> Option<Self> {
+        let new = |file: &&DataFile| read.get(&file.partition).is_none_or(|read| file.offsets.1 > *read);
+        let files: Vec<DataFile> = self.view.table.files.iter().filter(new).cloned().collect();
+        (!files.is_empty()).then(|| self.with_files(files))
+    }
+
+    /// Only what waits for its commit; `None` when nothing does.
+    pub(crate) fn fresh_only(&self) -> Option<Self> {
+        (self.view.fresh().records() > 0).then(|| Self { fresh: true, ..self.with_files(Vec::new()) })
+    }
+
+    fn with_files(&self, files: Vec<DataFile>) -> Self {
+        let mut table = self.clone();
+        table.view.table = Arc::new(TableSnapshot { files: Arc::new(files), ..(*self.view.table).clone() });
+        table.stats = Arc::default();
+        table.files_only()
     }
 
     /// Where plans look for the table's store, whose paths begin at the table's root.
@@ -126,7 +172,11 @@ impl LogTable {
             source = source.with_predicate(filter);
         }
         let batch_rows = matches!(self.view.table.kind, TableKind::Rejected).then_some(REJECTED_BATCH_ROWS);
+        let promoted = &self.view.table.promoted;
+        let adapter = (self.promotion && !promoted.is_empty())
+            .then(|| Arc::new(PromotedColumns(Arc::clone(promoted))) as Arc<dyn PhysicalExprAdapterFactory>);
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_expr_adapter(adapter)
             .with_file_groups(groups?)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
@@ -181,7 +231,7 @@ impl TableProvider for LogTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.scan_files(state, projection, filters, limit)?;
-        let fresh = fresh::scan(&self.view, &self.schema, projection, limit)?;
+        let fresh = fresh::scan(&self.view, &self.schema, projection, limit)?.filter(|_| self.fresh);
         match (files, fresh) {
             (Some(files), Some(fresh)) => UnionExec::try_new(vec![files, fresh]),
             (Some(only), None) | (None, Some(only)) => Ok(only),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use pipeline::Clock;
 use pipeline::event::{Event, Kind, Rejected, parse_timestamp};
+use pipeline::log::table::{Table, TableKind};
 use pipeline::log::{Batch, Log, LogConfig, Origin};
 use serde_json::Value;
 use std::sync::Arc;
@@ -35,6 +36,13 @@ impl Lake {
         };
         let log = Arc::new(Log::open(config, clock.clone()).await.unwrap());
         Self { log, clock, _dir: dir }
+    }
+
+    /// A table as another node has it, for changes that are not this one's.
+    pub(crate) async fn another_node(&self, kind: TableKind) -> Table {
+        let url = url::Url::from_directory_path(self._dir.path().join("tables")).unwrap().into();
+        let store = pipeline::log::store::Store::open(&url).await.unwrap();
+        Table::open_or_create(&store, kind, self.clock.clone(), None).await.unwrap()
     }
 
     /// Appends events of the source `web`.

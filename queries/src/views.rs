@@ -1,8 +1,16 @@
 //! The views, written in SQL over the log's tables.
 
 /// Everything that can stand behind `FROM`.
-pub(crate) const NAMES: [&str; 7] =
-    ["events", "rejected", "receipts", "accounting", "profiles", "deliveries", "delivery_records"];
+pub(crate) const NAMES: [&str; 8] = [
+    "events",
+    "rejected",
+    "receipts",
+    "accounting",
+    "profiles",
+    "deliveries",
+    "delivery_records",
+    crate::event_views::EVENT_VIEWS,
+];
 
 /// Each view's name and its query.
 ///

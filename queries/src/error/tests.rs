@@ -31,7 +31,7 @@ async fn a_wrong_column_is_pointed_at_and_near_ones_are_named() {
 #[tokio::test]
 async fn a_wrong_table_is_pointed_at_and_near_ones_are_named() {
     let (message, at, _) = place("SELECT *\nFROM event").await;
-    assert_eq!(message, "there is no table `event`; did you mean `events`?");
+    assert_eq!(message, "there is no table `event`; did you mean `events` or `event_views`?");
     assert_eq!(at, Some((2, 6)));
     let (message, ..) = place("SELECT * FROM customers").await;
     assert!(message.contains("`profiles`"), "{message}");

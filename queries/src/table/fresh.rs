@@ -6,7 +6,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use pipeline::log::TableView;
 use std::sync::Arc;
 
@@ -44,7 +44,11 @@ impl PartitionStream for FreshRows {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let batches = self.view.fresh().batches(self.view.table.kind);
-        let batches = batches.map_err(|error| DataFusionError::External(Box::new(error)));
+        let promoted = Arc::clone(&self.view.table.promoted);
+        let batches = batches.map(move |batch| {
+            let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            Ok(promoted.extend(&batch)?)
+        });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }

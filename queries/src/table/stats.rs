@@ -22,13 +22,17 @@ pub(super) struct FileStats {
 
 /// Statistics of the files of the latest snapshots, so that each is parsed once.
 #[derive(Debug, Default)]
-pub(crate) struct StatsCache(Mutex<HashMap<TableKind, HashMap<String, Arc<FileStats>>>>);
+pub(crate) struct StatsCache(Mutex<HashMap<TableKind, Known>>);
+
+/// The statistics of a table's files by path, and the columns they are about.
+type Known = (SchemaRef, HashMap<String, Arc<FileStats>>);
 
 impl StatsCache {
     /// The statistics of each file of `table`, in order. Those of files that are gone are dropped.
     pub(super) fn of(&self, table: &TableSnapshot, schema: &SchemaRef) -> Vec<Arc<FileStats>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.kind);
         let known =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&table.kind).unwrap_or_default();
+            known.filter(|(columns, _)| columns == schema).map(|(_, known)| known).unwrap_or_default();
         let mut next = HashMap::with_capacity(table.files.len());
         let mut all = Vec::with_capacity(table.files.len());
         for file in table.files.iter() {
@@ -37,7 +41,7 @@ impl StatsCache {
             next.insert(file.path.clone(), Arc::clone(&stats));
             all.push(stats);
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.kind, next);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.kind, (Arc::clone(schema), next));
         all
     }
 }
