@@ -9,6 +9,7 @@ pub(crate) mod deliver;
 mod load;
 mod machine;
 mod measure;
+pub(crate) mod read;
 mod server;
 mod sheet;
 pub(crate) mod soak;

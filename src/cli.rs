@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Add and list the sources that may send events
     Source(SourceArgs),
+    /// Give properties columns of their own, which queries use by themselves
+    Column(ColumnArgs),
     /// Seal the credentials of connections under a new key
     Keys(KeysArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
@@ -206,6 +208,75 @@ pub(crate) enum Kind {
     Server,
 }
 
+/// `flowstate column`.
+#[derive(Debug, Args)]
+pub(crate) struct ColumnArgs {
+    /// What to do with columns.
+    #[command(subcommand)]
+    pub(crate) command: ColumnCommand,
+}
+
+/// What can be done with columns; the server that runs does it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ColumnCommand {
+    /// Give a property a column; new rows fill it at once, older ones by and by
+    ///
+    /// Properties that more than one in a hundred rows of an event have get a column by themselves.
+    #[command(after_help = "\
+Examples:
+  flowstate column pin price --type double
+  flowstate column pin coupon")]
+    Pin {
+        /// The key in `properties`
+        key: String,
+        /// What the column holds; without it the values tell
+        #[arg(long = "type", value_enum)]
+        kind: Option<ColumnType>,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// Take the column of a property away; it stays in `properties`, and gets no column by itself again
+    Unpin {
+        /// The key in `properties`
+        key: String,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// List the columns, how far they are filled, and which properties got none
+    List {
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColumnType {
+    /// Strings
+    Text,
+    /// Numbers
+    Double,
+    /// Whole numbers
+    Bigint,
+    /// True and false
+    Boolean,
+}
+
+impl ColumnType {
+    /// The word for it in the management API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Double => "double",
+            Self::Bigint => "bigint",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
 /// `flowstate keys`.
 #[derive(Debug, Args)]
 pub(crate) struct KeysArgs {
@@ -249,6 +320,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// How many events a second are taken in, durably
     Ingest(bench::BenchArgs),
+    /// How fast events are read back: all in order, one by its id, and by a rare property
+    Read(bench::read::ReadArgs),
     /// How many events a second are delivered, and what a bad destination does to the others
     Deliver(bench::deliver::DeliverArgs),
     /// Whether memory, files and latency stay what they are over a long time

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cli;
+mod column;
 mod demo;
 mod import;
 mod keys;
@@ -53,10 +54,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sql(args) => sql::run(args).await?,
         Command::Import(args) => import::run(args).await?,
         Command::Source(args) => source::run(args).await?,
+        Command::Column(args) => column::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {
             BenchCommand::Ingest(args) => bench::run(args).await?,
+            BenchCommand::Read(args) => bench::read::run(args).await?,
             BenchCommand::Deliver(args) => bench::deliver::run(args).await?,
             BenchCommand::Soak(args) => bench::soak::run(args).await?,
         },

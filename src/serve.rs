@@ -1,6 +1,7 @@
 //! `flowstate serve`: opens the rooms, listens, and closes them in the reverse order.
 
 mod announce;
+mod columns;
 pub(crate) mod delivery;
 mod first_start;
 mod http;
@@ -15,6 +16,7 @@ use crate::reads::{self, EngineReads};
 use crate::settings::Settings;
 use actix_web::web::Data;
 use anyhow::Context;
+use columns::LogColumns;
 use console::Console;
 use delivery::{Answers, Delivery};
 use ingest::Ingest;
@@ -66,12 +68,14 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let delivering = delivery.start(&log, &engine);
     let answers = Answers { service: Arc::clone(&delivering.service), clock: clock.clone() };
     let ingest = Arc::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?);
+    let columns = LogColumns { log: Arc::clone(&log), engine: Arc::clone(&engine) };
     let console = Console::new(
         Arc::clone(&control),
         Arc::clone(&keys),
         Arc::new(EngineReads(engine)),
         connections,
         Arc::new(answers),
+        Arc::new(columns),
         clock.clone(),
         Some(process_key.hash()),
     );

@@ -1,6 +1,7 @@
 //! The routes of the management API.
 
 mod accounting;
+mod columns;
 mod connections;
 mod dead_letters;
 mod events;
@@ -49,6 +50,9 @@ fn endpoints() -> Vec<Endpoint> {
         post("/sql", |route| route.to(sql::run)),
         get("/events/{messageId}", |route| route.to(events::find)),
         get("/accounting", |route| route.to(accounting::list)),
+        get("/columns", |route| route.to(columns::list)),
+        post("/columns", |route| route.to(columns::pin)),
+        delete("/columns", |route| route.to(columns::unpin)),
         get("/integrations", |route| route.to(integrations::list)),
         get("/integrations/{vendor}", |route| route.to(integrations::show)),
         get("/connections", |route| route.to(connections::list)),

@@ -1,11 +1,12 @@
 //! The management API: sources, connections, SQL, the life of an event, and the accounts.
 //!
-//! It knows the control store, the log only through [`Reads`], and delivery only through
-//! [`Deliveries`]; the binary implements both over the other rooms. Every answer but rows is JSON;
+//! It knows the control store, the log only through [`Reads`] and [`Columns`], and delivery only
+//! through [`Deliveries`]; the binary implements them over the other rooms. Every answer but rows is JSON;
 //! every error is `{"code","message"}`, with `fields` where something entered is wrong.
 
 mod api;
 mod auth;
+mod columns;
 mod deliveries;
 mod fields;
 mod imports;
@@ -14,6 +15,7 @@ mod problem;
 mod reads;
 
 pub use api::configure;
+pub use columns::{Column, ColumnList, Columns, ColumnsError, WithoutColumn};
 pub use deliveries::{
     DeadLetter, DeadLetters, DeadLettersOf, DeadOnes, Deliveries, DeliveriesError, Estimate, Preview,
     PreviewedEvent, PreviewedRequest, Status, Step, StepState, WaitsFor,
@@ -35,6 +37,7 @@ pub struct Console {
     reads: Arc<dyn Reads>,
     connections: Arc<Connections>,
     deliveries: Arc<dyn Deliveries>,
+    columns: Arc<dyn Columns>,
     clock: Clock,
     process_key: Option<KeyHash>,
     imports: Option<Arc<dyn Imports>>,
@@ -43,16 +46,18 @@ pub struct Console {
 impl Console {
     /// A console over these. `process_key` is the hash of one more API key, which holds for this
     /// process only and is in no store.
+    #[expect(clippy::too_many_arguments, reason = "each is a room of its own, handed in once")]
     pub fn new(
         control: Arc<dyn Control>,
         keys: Arc<Keys>,
         reads: Arc<dyn Reads>,
         connections: Arc<Connections>,
         deliveries: Arc<dyn Deliveries>,
+        columns: Arc<dyn Columns>,
         clock: Clock,
         process_key: Option<KeyHash>,
     ) -> Self {
-        Self { control, keys, reads, connections, deliveries, clock, process_key, imports: None }
+        Self { control, keys, reads, connections, deliveries, columns, clock, process_key, imports: None }
     }
 
     /// The same console, which takes files in too.

@@ -1,5 +1,6 @@
 //! Errors as the client sees them.
 
+use crate::columns::ColumnsError;
 use crate::deliveries::DeliveriesError;
 use crate::reads::ReadError;
 use actix_web::http::{StatusCode, header};
@@ -131,6 +132,24 @@ impl From<DeliveriesError> for Problem {
             }
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<ColumnsError> for Problem {
+    fn from(error: ColumnsError) -> Self {
+        let message = error.to_string();
+        match error {
+            ColumnsError::Wrong(field, rule) => {
+                let example = if field == "type" { "double" } else { "price" };
+                Self::wrong(field, rule, example)
+            }
+            ColumnsError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown", message),
+            ColumnsError::Conflict(_) => Self::new(StatusCode::CONFLICT, "exists", message),
+            ColumnsError::Failed(_) => {
+                tracing::error!(error = message, "promoted columns could not be changed or listed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            }
+        }
     }
 }
 

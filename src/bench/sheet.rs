@@ -33,6 +33,11 @@ impl Sheet {
         }
     }
 
+    /// The median of a figure; not a number when it was never noted.
+    pub(crate) fn median(&self, name: &str) -> f64 {
+        self.lines.iter().find(|line| line.name == name).map_or(f64::NAN, Line::median)
+    }
+
     /// Whether every median keeps its bound.
     pub(crate) fn holds(&self) -> bool {
         self.lines.iter().all(Line::holds)

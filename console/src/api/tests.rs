@@ -3,6 +3,7 @@
 mod fakes;
 
 use super::*;
+use crate::columns::{Column, ColumnList, Columns, ColumnsError};
 use crate::reads::{Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Rows, StoredAt};
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service, read_body, read_body_json};
@@ -13,6 +14,7 @@ use pipeline::Clock;
 use pipeline::connection::{ConnectionStore, Connections};
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{ApiKey, Control, Keys, Secret};
+use pipeline::log::table::promoted::PromotedType;
 use pipeline::seal::Keyring;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -91,6 +93,41 @@ impl Reads for Fake {
     }
 }
 
+/// One property has a column, and no other can have one.
+struct FakeColumns;
+
+fn price() -> Column {
+    let (key, name) = ("price".to_owned(), "p_price".to_owned());
+    Column { key, name, r#type: PromotedType::Double, pinned: true, rows_filled: 1, mismatches: 0 }
+}
+
+impl Columns for FakeColumns {
+    fn list(&self) -> BoxFuture<'static, Result<ColumnList, ColumnsError>> {
+        let list = ColumnList { columns: vec![price()], rows: 2, not_promoted: Vec::new() };
+        async move { Ok(list) }.boxed()
+    }
+
+    fn pin(
+        &self,
+        key: String,
+        kind: Option<PromotedType>,
+    ) -> BoxFuture<'static, Result<Column, ColumnsError>> {
+        async move {
+            match (&*key, kind) {
+                ("price", None | Some(PromotedType::Double)) => Ok(price()),
+                ("price", _) => Err(ColumnsError::Wrong("type", "is another".into())),
+                _ => Err(ColumnsError::Conflict("it is taken".into())),
+            }
+        }
+        .boxed()
+    }
+
+    fn unpin(&self, key: String) -> BoxFuture<'static, Result<(), ColumnsError>> {
+        let known = key == "price";
+        async move { if known { Ok(()) } else { Err(ColumnsError::Unknown("it has none".into())) } }.boxed()
+    }
+}
+
 struct Room {
     _dir: tempfile::TempDir,
     keys: Arc<Keys>,
@@ -117,8 +154,10 @@ async fn room() -> Room {
     let connections = Arc::new(Connections::new(kept, keyring, Arc::new(Conditions), clock.clone()));
     let deliveries = Arc::new(FakeDeliveries::default());
     let asked: Arc<dyn crate::Deliveries> = Arc::clone(&deliveries) as _;
-    let console =
-        Data::new(Console::new(control, Arc::clone(&keys), reads, connections, asked, clock, process_key));
+    let columns = Arc::new(FakeColumns);
+    let keys_of = Arc::clone(&keys);
+    let console = Console::new(control, keys_of, reads, connections, asked, columns, clock, process_key);
+    let console = Data::new(console);
     Room { _dir: dir, keys, fake, deliveries, store, console }
 }
 
@@ -148,6 +187,7 @@ macro_rules! answer {
     };
 }
 
+mod columns;
 mod connections;
 mod deliveries;
 mod routing;
