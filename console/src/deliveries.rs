@@ -42,6 +42,8 @@ pub trait Deliveries: Send + Sync {
         connection: String,
         spec: ReplaySpec,
     ) -> BoxFuture<'static, Result<Estimate, DeliveriesError>>;
+    /// How long a replay will still take, in seconds; `None` where it does not run or nobody can tell.
+    fn remaining(&self, replay: &str) -> Option<u64>;
     /// Connections, suppressions or replays were changed: look at them now rather than soon.
     fn changed(&self);
 }
@@ -223,6 +225,9 @@ pub struct Estimate {
     pub scanned: u64,
     /// Of those, events that it would send, as far as that can be told without mapping them.
     pub matched: u64,
+    /// Of those, events that would become dead letters, because they happened longer ago than the
+    /// destination takes.
+    pub too_old: u64,
     /// Whether the figures are exact rather than estimated.
     pub exact: bool,
     /// How long it would take, in seconds, where that can be told.

@@ -17,6 +17,7 @@ pub use events_at::FeedEventsAt;
 pub use gates::{Gate, Gates, Node};
 pub use lane::{Bounds, Command, Ended, GRACE, Handle, Lane, LaneConfig, LaneStatus, WaitsFor};
 pub use ports::{EventsAt, Hold, Owner, Ports, RuntimeTime, Time};
+pub(crate) use sink::TOO_OLD;
 pub use sink::{
     Account, Check, Failure, Idempotency, Limits, Manners, Mapped, Operation, OrderMode, Rate, RetryProfile,
     Scope, Sink, Step, StepState, Verdict,

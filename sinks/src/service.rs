@@ -16,8 +16,9 @@ mod timed;
 
 pub use dead::DeadOnes;
 pub use destination::Status;
-pub use history::History;
+pub use history::{Counted, History};
 pub use preview::{Preview, PreviewedEvent, PreviewedRequest};
+pub use replays::Estimate;
 
 use crate::engine::{Check, Node, RuntimeTime, Time};
 use crate::vendors;

@@ -308,6 +308,34 @@ fn a_replay_is_paused_resumed_and_cancelled() {
     assert!(server.stop().success());
 }
 
+#[test]
+fn what_happened_too_long_ago_for_google_is_counted_shown_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let id = connect(&server, &vendors.bodies()[2]);
+    send(&server, "fresh", 3);
+    let old = json!([{ "type": "track", "messageId": "old-1", "event": "Signed Up", "userId": "user-1",
+                       "timestamp": "2020-02-02T02:02:02Z" }]);
+    assert_eq!(server.batch(old.as_array().unwrap()).status, 200);
+
+    let estimate = post(&server, &format!("/connections/{id}/replays"), &json!({ "dry_run": true })).json();
+    let figures = |name: &str| estimate["estimate"][name].as_u64();
+    assert_eq!((figures("matched"), figures("too_old")), (Some(4), Some(1)), "{estimate}");
+    let preview = post(&server, &format!("/connections/{id}/preview"), &json!({ "count": 2 })).json();
+    let outcomes: Vec<_> = preview["events"].as_array().unwrap().iter().map(|e| &e["outcome"]).collect();
+    assert_eq!(outcomes, ["refused", "sent"], "{preview:#}");
+
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" }));
+    let letters = until("the dead letter", || {
+        let page = server.api(&format!("/api/v1/dead-letters?connection={id}"));
+        (page["kept"] == 1).then_some(page)
+    });
+    assert!(letters["dead_letters"][0]["reason"].as_str().unwrap().contains("happened"), "{letters}");
+    until("Google to have the others", || (vendors.google.events().len() == 3).then_some(()));
+    assert_eq!(vendors.google.dropped(), Vec::new());
+}
+
 /// The replay once it has ended.
 fn finished(server: &Server, replay: &Value) -> Value {
     let id = replay["id"].as_str().unwrap_or_else(|| panic!("{replay}"));

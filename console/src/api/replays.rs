@@ -42,7 +42,7 @@ pub(super) async fn begin(
     }
     let replay = console.connections.begin_replay(&connection, spec).await?;
     console.deliveries.changed();
-    Ok(HttpResponse::Created().json(shown(&replay)))
+    Ok(HttpResponse::Created().json(shown(&console, &replay)))
 }
 
 /// The newest replays.
@@ -52,12 +52,12 @@ pub(super) async fn list(console: Data<Console>, pairs: Pairs) -> Result<HttpRes
     let limit = parameters.number("limit", 1..=LIMIT_MAX, LIMIT)?;
     parameters.end("`connection`, `limit`")?;
     let replays = console.connections.store().replays(connection.as_deref(), limit).await?;
-    let replays: Vec<_> = replays.iter().map(shown).collect();
+    let replays: Vec<_> = replays.iter().map(|replay| shown(&console, replay)).collect();
     Ok(HttpResponse::Ok().json(json!({ "replays": replays })))
 }
 
 pub(super) async fn show(console: Data<Console>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(shown(&console.connections.store().replay(&id).await?)))
+    Ok(HttpResponse::Ok().json(shown(&console, &console.connections.store().replay(&id).await?)))
 }
 
 pub(super) async fn pause(console: Data<Console>, id: Path<String>) -> Result<HttpResponse, Problem> {
@@ -75,10 +75,10 @@ pub(super) async fn cancel(console: Data<Console>, id: Path<String>) -> Result<H
 async fn set_state(console: &Console, id: &str, to: ReplayState) -> Result<HttpResponse, Problem> {
     let replay = console.connections.move_replay(id, to).await?;
     console.deliveries.changed();
-    Ok(HttpResponse::Ok().json(shown(&replay)))
+    Ok(HttpResponse::Ok().json(shown(console, &replay)))
 }
 
-fn shown(replay: &Replay) -> Value {
+fn shown(console: &Console, replay: &Replay) -> Value {
     json!({
         "id": replay.id,
         "connection": replay.connection,
@@ -90,6 +90,7 @@ fn shown(replay: &Replay) -> Value {
         "state": replay.state.as_str(),
         "error": replay.error,
         "counts": replay.counts,
+        "seconds_left": console.deliveries.remaining(&replay.id),
         "created_at": format_timestamp(replay.created_at),
         "updated_at": format_timestamp(replay.updated_at),
     })

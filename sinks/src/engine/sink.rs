@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Why an event is refused that [`Manners::is_too_old`].
+pub(crate) const TOO_OLD: &str = "the event happened longer ago than the destination takes";
+
 /// One vendor's way of taking events, made for one connection: pure functions from events to
 /// requests and from answers to verdicts.
 ///
@@ -90,7 +93,7 @@ pub struct Manners {
     pub rates: Vec<Rate>,
     /// What one request to each endpoint may hold.
     pub endpoints: Vec<Limits>,
-    /// Older events are dead letters; in µs.
+    /// Events that happened longer ago are dead letters; in µs.
     pub event_age_max: Option<Micros>,
 }
 
@@ -226,6 +229,17 @@ pub enum StepState {
     Unprovable,
     /// It was not asked for.
     Skipped,
+}
+
+impl Manners {
+    /// Whether an event happened longer ago than the vendor takes. An event that is said to have
+    /// happened after its receipt happened then.
+    pub fn is_too_old(&self, event: &Stored<Event<'_>>, now: Micros) -> bool {
+        self.event_age_max.is_some_and(|most| {
+            let happened_at = event.record.timestamp(event.received_at).0.min(event.received_at);
+            now.saturating_sub(happened_at) > most
+        })
+    }
 }
 
 impl Failure {

@@ -22,9 +22,21 @@ pub trait History: Send + Sync {
     /// When the log cannot be searched; the text says why.
     async fn failing(&self, destination: &str) -> Result<Option<(Micros, Micros)>, String>;
 
-    /// How many events a replay looks at, and how many of them it selects by its condition.
+    /// What a replay looks at and selects. Of the selected events, those that happened before
+    /// `oldest` are counted as too old.
     ///
     /// # Errors
     /// When the log cannot be searched; the text says why.
-    async fn count(&self, spec: &ReplaySpec) -> Result<(u64, u64), String>;
+    async fn count(&self, spec: &ReplaySpec, oldest: Option<Micros>) -> Result<Counted, String>;
+}
+
+/// How many events a replay is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those it looks at.
+    pub scanned: u64,
+    /// Of those, the ones that meet its condition.
+    pub matched: u64,
+    /// Of those, the ones that happened too long ago for the destination.
+    pub too_old: u64,
 }

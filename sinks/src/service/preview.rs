@@ -5,7 +5,7 @@ use crate::Events;
 use crate::Feed;
 use crate::engine::mapping::Mapping;
 use crate::engine::selection::{Decision, Selection};
-use crate::engine::{Limits, Mapped, Operation, Sink};
+use crate::engine::{Limits, Mapped, Operation, Sink, TOO_OLD};
 use flate2::read::GzDecoder;
 use pipeline::Micros;
 use pipeline::connection::Connection;
@@ -71,7 +71,7 @@ impl Service {
     /// When the connection cannot be used as it is, or the log cannot be read.
     pub async fn preview(&self, connection: &str, count: usize) -> Result<Preview, ServiceError> {
         let connection = self.connection(connection).await?;
-        let sink = self.parts.sink(&connection)?;
+        let (sink, now) = (self.parts.sink(&connection)?, self.parts.clock.now());
         let selection = self.selection(&connection).await?;
         let mapping = Mapping::compile(&connection.routing.mapping)
             .map_err(|error| ServiceError::Refused(error.to_string()))?;
@@ -86,6 +86,9 @@ impl Service {
                 Decision::Filtered(reason) => ("filtered", Some(reason.to_owned())),
                 Decision::Suppressed(reason) => ("suppressed", Some(reason.to_owned())),
                 Decision::Refused { detail, .. } => ("refused", Some(detail)),
+                Decision::Send if sink.manners().is_too_old(&event, now) => {
+                    ("refused", Some(TOO_OLD.to_owned()))
+                }
                 Decision::Send => match sink.map(&mapping.apply(event)) {
                     Mapped::Skipped(reason) => ("skipped", Some(reason.to_owned())),
                     Mapped::Refused(failure) => ("refused", Some(failure.detail)),
@@ -99,7 +102,7 @@ impl Service {
         }
         let credentials = self.parts.connections.open_credentials(&connection)?;
         let redactor = Redactor::new(credentials.values().map(pipeline::control::Secret::reveal));
-        preview.requests = requests(&*sink, &operations, &redactor, self.parts.clock.now());
+        preview.requests = requests(&*sink, &operations, &redactor, now);
         Ok(preview)
     }
 

@@ -1,6 +1,7 @@
 //! Replays: lanes of their own over the past, one for each replay that is running.
 
 use super::destination::{self, Template};
+use super::history::Counted;
 use super::{Parts, Service, ServiceError};
 use crate::engine::Ended;
 use crate::{Events, Feed};
@@ -14,6 +15,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a replay would look at and send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Events that it would look at.
+    pub scanned: u64,
+    /// Of those, events that meet its condition.
+    pub matched: u64,
+    /// Of those, events that would become dead letters because they happened too long ago.
+    pub too_old: u64,
+    /// Whether the figures are exact.
+    pub exact: bool,
+    /// How long it would take, in seconds, where a rate says so.
+    pub seconds: Option<u64>,
+}
+
 /// A replay that is running.
 pub(super) struct Running {
     parts: Arc<Parts>,
@@ -21,6 +37,7 @@ pub(super) struct Running {
     replay: Replay,
     /// The events it is to send, where only those that failed are.
     failed: Option<BTreeSet<Offset>>,
+    started: tokio::time::Instant,
 }
 
 impl Running {
@@ -40,6 +57,17 @@ impl Running {
         let waiting = self.lane.handle.status.borrow().parked as u64;
         counts(&self.replay, self.lane.tally.counts(), waiting)
     }
+
+    fn remaining(&self) -> Option<u64> {
+        remaining(self.replay.counts, self.counts(), self.started.elapsed())
+    }
+}
+
+/// How long the rest takes, in seconds, if it goes on as between these two counts.
+fn remaining(start: ReplayCounts, now: ReplayCounts, elapsed: Duration) -> Option<u64> {
+    let decided = now.scanned.saturating_sub(start.scanned);
+    let left = now.total.saturating_sub(now.scanned);
+    (decided > 0).then(|| (left as f64 / decided as f64 * elapsed.as_secs_f64()).ceil() as u64)
 }
 
 /// How far a replay is: what was kept at its start, and what its lane has decided since.
@@ -150,28 +178,33 @@ impl Service {
         Ok(())
     }
 
-    /// What a replay would look at, what it would send, and how long it would take in seconds where a
-    /// rate says so.
+    /// What a replay would look at and send, and how long that would take.
     ///
     /// # Errors
     /// When the connection or the log cannot be read.
-    pub async fn estimate(
-        &self,
-        connection: &str,
-        spec: &ReplaySpec,
-    ) -> Result<(u64, u64, Option<u64>), ServiceError> {
+    pub async fn estimate(&self, connection: &str, spec: &ReplaySpec) -> Result<Estimate, ServiceError> {
         let connection = self.connection(connection).await?;
-        let (scanned, mut matched) = self.parts.history.count(spec).await.map_err(ServiceError::History)?;
+        let sink = self.parts.sink(&connection)?;
+        let oldest = sink.manners().event_age_max.map(|most| self.parts.clock.now().saturating_sub(most));
+        let counted = self.parts.history.count(spec, oldest).await.map_err(ServiceError::History)?;
+        let Counted { scanned, mut matched, too_old } = counted;
         if spec.only == Only::Failed {
             let filter = DeadFilter { limit: DEAD_MAX, ..DeadFilter::default() };
             let dead = self.parts.lanes.dead(&connection.id, &filter).await?;
             matched = matched.min(dead.kept);
         }
-        let sink = self.parts.sink(&connection)?;
+        let too_old = too_old.min(matched);
         let rates = sink.manners().rates.iter().filter(|rate| rate.operations);
         let rates = rates.map(|rate| rate.amount / rate.per.as_secs_f64());
         let slowest = rates.chain(spec.rate).chain(connection.routing.rate_cap).reduce(f64::min);
-        Ok((scanned, matched, slowest.map(|rate| (matched as f64 / rate).ceil() as u64)))
+        let seconds = slowest.map(|rate| ((matched - too_old) as f64 / rate).ceil() as u64);
+        Ok(Estimate { scanned, matched, too_old, exact: spec.only == Only::All, seconds })
+    }
+
+    /// How long a replay will still take at the pace it has had since it was started or resumed, in
+    /// seconds; `None` while that cannot be told, and where it does not run.
+    pub fn remaining(&self, replay: &str) -> Option<u64> {
+        self.lock().values().find_map(|destination| destination.replays.get(replay))?.remaining()
     }
 }
 
@@ -196,7 +229,8 @@ impl Running {
         let condition: Option<Arc<dyn Condition>> =
             (!conditions.is_empty()).then(|| Arc::new(All(conditions)) as _);
         if replay.counts.total == 0 {
-            replay.counts.total = parts.history.count(spec).await.map_err(ServiceError::History)?.0;
+            replay.counts.total =
+                parts.history.count(spec, None).await.map_err(ServiceError::History)?.scanned;
         }
         let lane = template.lane(Some(Arc::clone(&replay.id)));
         let state = template.recover(&lane, start).await?;
@@ -206,7 +240,8 @@ impl Running {
             Some(rate) => Arc::new(Paced { log: Arc::clone(&parts.log), condition: condition.clone(), rate }),
         };
         let lane = template.run(state, feed, template.selection_with(condition)?, Some(end))?;
-        Ok(Self { parts: Arc::clone(parts), lane, replay, failed })
+        let started = tokio::time::Instant::now();
+        Ok(Self { parts: Arc::clone(parts), lane, replay, failed, started })
     }
 }
 
@@ -302,5 +337,20 @@ impl Events for PacedEvents {
         };
         self.not_before = tokio::time::Instant::now() + Duration::from_secs_f64(selected as f64 / self.rate);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_was_done_since_the_start() {
+        let at = |scanned| ReplayCounts { scanned, total: 1_000, ..ReplayCounts::default() };
+        let ten = Duration::from_secs(10);
+        assert_eq!(remaining(at(200), at(400), ten), Some(30), "what was done before a pause is no measure");
+        assert_eq!(remaining(at(0), at(1_000), ten), Some(0));
+        assert_eq!(remaining(at(200), at(200), ten), None);
+        assert_eq!(remaining(at(0), at(1_200), ten), Some(0), "the total is an estimate");
     }
 }

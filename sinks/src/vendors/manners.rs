@@ -67,6 +67,9 @@ fn micros(seconds: u64) -> Micros {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipeline::event::{Event, Kind};
+    use pipeline::log::{PartitionId, Stored};
+    use std::sync::Arc;
 
     /// Mistakes in the facts that a newcomer would make are told here, in the words of the engine.
     #[test]
@@ -96,6 +99,23 @@ mod tests {
 
         let rate = Rate { amount: 1000.0, per: Duration::from_secs(1), operations: false };
         assert_eq!(of("segment").rates, [rate]);
+    }
+
+    #[test]
+    fn google_takes_what_happened_within_72_hours_whenever_it_was_received() {
+        const HOUR: Micros = 3_600 * SECOND;
+        let received_at = 1_000 * HOUR;
+        let is_too_old = |happened: Option<Micros>, now: Micros| {
+            let mut record = Event::new(Kind::Track, "m-1");
+            record.original_timestamp = happened;
+            let (partition, source) = (PartitionId("00000000000000aa".into()), Arc::from("app"));
+            let event = Stored { partition, offset: 1, received_at, source, test: false, record };
+            of("google_analytics").is_too_old(&event, now)
+        };
+        assert!(!is_too_old(None, received_at + 72 * HOUR));
+        assert!(is_too_old(None, received_at + 72 * HOUR + 1));
+        assert!(is_too_old(Some(received_at - 73 * HOUR), received_at), "it was received late");
+        assert!(!is_too_old(Some(received_at + HOUR), received_at + 72 * HOUR), "a clock that is ahead");
     }
 
     #[test]

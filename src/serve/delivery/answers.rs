@@ -91,10 +91,15 @@ impl Deliveries for Answers {
     ) -> BoxFuture<'static, Result<Estimate, DeliveriesError>> {
         let service = Arc::clone(&self.service);
         async move {
-            let (scanned, matched, seconds) = service.estimate(&connection, &spec).await.map_err(error)?;
-            Ok(Estimate { scanned, matched, exact: true, seconds })
+            let service::Estimate { scanned, matched, too_old, exact, seconds } =
+                service.estimate(&connection, &spec).await.map_err(error)?;
+            Ok(Estimate { scanned, matched, too_old, exact, seconds })
         }
         .boxed()
+    }
+
+    fn remaining(&self, replay: &str) -> Option<u64> {
+        self.service.remaining(replay)
     }
 
     fn changed(&self) {

@@ -8,7 +8,7 @@ use pipeline::event::{format_timestamp, parse_timestamp};
 use pipeline::log::{Offset, PartitionId};
 use queries::Engine;
 use serde_json::Value;
-use sinks::service::History;
+use sinks::service::{Counted, History};
 use std::sync::Arc;
 
 /// Answers from the query engine.
@@ -40,9 +40,10 @@ impl History for SqlHistory {
         Ok(time("first").zip(time("last")))
     }
 
-    async fn count(&self, spec: &ReplaySpec) -> Result<(u64, u64), String> {
-        let row = self.row(&count_sql(spec)).await?;
-        Ok((row["scanned"].as_u64().unwrap_or(0), row["matched"].as_u64().unwrap_or(0)))
+    async fn count(&self, spec: &ReplaySpec, oldest: Option<Micros>) -> Result<Counted, String> {
+        let row = self.row(&count_sql(spec, oldest)).await?;
+        let number = |name: &str| row[name].as_u64().unwrap_or(0);
+        Ok(Counted { scanned: number("scanned"), matched: number("matched"), too_old: number("too_old") })
     }
 }
 
@@ -57,16 +58,20 @@ impl SqlHistory {
     }
 }
 
-fn count_sql(spec: &ReplaySpec) -> String {
+fn count_sql(spec: &ReplaySpec, oldest: Option<Micros>) -> String {
     let time = |comparison: &str, time: Option<Micros>| {
         time.map(|time| format!("received_at {comparison} '{}'", format_timestamp(time)))
     };
     let range: Vec<_> = [time(">=", spec.from), time("<", spec.to)].into_iter().flatten().collect();
     let range = if range.is_empty() { "true".to_owned() } else { range.join(" AND ") };
     let condition = spec.condition.as_deref().unwrap_or("true");
+    let too_old = oldest.map_or("false".to_owned(), |oldest| {
+        format!("least(\"timestamp\", received_at) < '{}'", format_timestamp(oldest))
+    });
     // The condition was compiled by itself before, so that it cannot reach out of its parentheses.
     format!(
-        "SELECT count(*) AS scanned, count(*) FILTER (WHERE ({condition}\n)) AS matched FROM events WHERE {range}"
+        "SELECT count(*) AS scanned, count(*) FILTER (WHERE ({condition}\n)) AS matched,
+         count(*) FILTER (WHERE ({condition}\n) AND {too_old}) AS too_old FROM events WHERE {range}"
     )
 }
 
@@ -82,10 +87,11 @@ mod tests {
             to: Some(3_600_000_000),
             ..ReplaySpec::default()
         };
-        let sql = count_sql(&spec);
+        let sql = count_sql(&spec, Some(0));
         assert!(sql.contains("(event = 'a' -- all\n)"), "{sql}");
         assert!(sql.contains("received_at >= '1970-01-01T00:00:00.000000Z'"), "{sql}");
         assert!(sql.contains("received_at < '1970-01-01T01:00:00.000000Z'"), "{sql}");
-        assert!(count_sql(&ReplaySpec::default()).ends_with("WHERE true"));
+        assert!(sql.contains("received_at) < '1970-01-01T00:00:00.000000Z')"), "{sql}");
+        assert!(count_sql(&ReplaySpec::default(), None).ends_with("WHERE true"));
     }
 }

@@ -170,7 +170,8 @@ async fn a_replay_is_estimated_begun_and_steered() {
     let mut dry = spec.clone();
     dry["dry_run"] = true.into();
     let (status, estimate) = answer!(&app, post(&path, dry)).await;
-    let expected = json!({"estimate": {"scanned": 100, "matched": 40, "exact": false, "seconds": 4}});
+    let expected =
+        json!({"estimate": {"scanned": 100, "matched": 40, "too_old": 3, "exact": false, "seconds": 4}});
     assert_eq!((status, estimate), (200, expected));
     assert!(room.deliveries.taken()[0].contains("from: Some(1768348800000000)"));
     assert_eq!(answer!(&app, get("/api/v1/replays")).await.1, json!({"replays": []}), "nothing was begun");

@@ -114,8 +114,12 @@ impl Deliveries for FakeDeliveries {
     }
 
     fn estimate(&self, _: String, spec: ReplaySpec) -> BoxFuture<'static, Result<Estimate, DeliveriesError>> {
-        let estimate = Estimate { scanned: 100, matched: 40, exact: false, seconds: Some(4) };
+        let estimate = Estimate { scanned: 100, matched: 40, too_old: 3, exact: false, seconds: Some(4) };
         self.answer(format!("estimate {spec:?}"), estimate)
+    }
+
+    fn remaining(&self, _: &str) -> Option<u64> {
+        Some(7)
     }
 
     fn changed(&self) {

@@ -6,7 +6,7 @@ use super::window::Slot;
 use super::{Ended, Lane, Mode};
 use crate::Events;
 use crate::engine::selection::Decision;
-use crate::engine::sink::{Failure, Mapped, Operation, OrderMode, Scope};
+use crate::engine::sink::{Failure, Mapped, Operation, OrderMode, Scope, TOO_OLD};
 use crate::engine::state::trigger;
 use pipeline::Micros;
 use pipeline::clock::SECOND;
@@ -242,11 +242,8 @@ impl Lane {
     /// An event's person and operations.
     fn map(&self, event: Stored<Event<'static>>, now: Micros) -> Result<Wanted, NotSent> {
         let manners = self.config.sink.manners();
-        if manners.event_age_max.is_some_and(|most| now.saturating_sub(event.received_at) > most) {
-            return Err(NotSent::Refused(refusal(
-                Class::Validation,
-                "the event is older than the destination takes",
-            )));
+        if manners.is_too_old(&event, now) {
+            return Err(NotSent::Refused(refusal(Class::Validation, TOO_OLD)));
         }
         let keys = self.keys(&event.record);
         let event = self.config.mapping.apply(event);
