@@ -26,6 +26,8 @@ impl Service {
             let connection = &template.connection;
             let failing = self.parts.history.failing(&connection.id).await.map_err(ServiceError::History)?;
             let Some((first, last)) = failing else { continue };
+            // What failed before a person resumed or changed it is forgiven.
+            let first = first.max(connection.updated_at);
             if !is_lasting(first, last, self.parts.clock.now()) {
                 continue;
             }
@@ -61,6 +63,8 @@ mod tests {
             (0, 5 * DAY - 1, 5 * DAY - 1, false),
             (0, 2 * DAY - 1, 30 * DAY, false),
             (0, 0, 30 * DAY, false),
+            // It was resumed after the last attempt.
+            (20 * DAY, 10 * DAY, 30 * DAY, false),
         ] {
             assert_eq!(is_lasting(first, last, now), lasting, "{first} {last} {now}");
         }
