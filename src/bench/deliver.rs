@@ -19,7 +19,7 @@ use std::path::PathBuf;
 /// `flowstate bench deliver`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Takes about two minutes for each repeat. Build with --release; on battery or a busy machine the
+Takes about three minutes for each repeat. Build with --release; on battery or a busy machine the
 figures mean little. Exits with 1 when a bound is missed, or when an event does not arrive exactly once.")]
 pub(crate) struct DeliverArgs {
     /// How often everything is measured; the median counts
@@ -28,9 +28,12 @@ pub(crate) struct DeliverArgs {
     /// Events that wait when the destination is enabled; at least 10,000
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(10_000..=10_000_000))]
     events: u64,
-    /// Events that wait for a destination with a rate cap of 5,000 events/s
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10_000..=10_000_000))]
+    /// Events that wait for a destination with a rate cap of 20,000 events/s
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(10_000..=10_000_000))]
     capped_events: u64,
+    /// Events that wait for a retry when the server starts; a lane holds a million at most
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
+    parked_events: u64,
     /// Events sent one by one to an idle server
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     single_events: u32,

@@ -5,9 +5,13 @@ use super::fake::Arrival;
 use crate::bench::load::{self, Connection, Pace, Template, message_ids};
 use crate::bench::server::{ADMIN_KEY, Server, WRITE_KEY_BASE64};
 use anyhow::{Context, bail};
+use pipeline::clock::HOUR;
+use pipeline::control::sqlite::Sqlite;
+use pipeline::delivery::lane_store::{LaneStore, LaneSummary, Parked};
+use pipeline::delivery::{Class, Trigger};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -25,6 +29,11 @@ const LIVE_CONNECTIONS: u64 = 8;
 const RUN_START: u64 = 1;
 const RUN_BACKLOG: u64 = 2;
 const RUN_LIVE: u64 = 3;
+const RUN_AGAIN: u64 = 4;
+/// So many parked events are saved in one transaction.
+const PARKED_AT_ONCE: usize = 50_000;
+/// A lane has this long to be there after a start.
+const LANE_MAX: Duration = Duration::from_secs(120);
 
 /// A server with an empty log.
 pub(super) struct Trial {
@@ -32,6 +41,7 @@ pub(super) struct Trial {
     runtime: Runtime,
     client: reqwest::Client,
     data: PathBuf,
+    log: PathBuf,
     /// How many events it has acknowledged.
     pub(super) events: u64,
 }
@@ -43,7 +53,7 @@ impl Trial {
         let server = Server::flowstate(&data, &log, RUN_START, &["--allow-private-egress"])?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         // The first answer is to an event, too.
-        Ok(Self { server, runtime, client: pipeline::egress::local_client()?, data, events: 1 })
+        Ok(Self { server, runtime, client: pipeline::egress::local_client()?, data, log, events: 1 })
     }
 
     /// Makes a Segment connection whose requests go to `vendor`; returns its id.
@@ -67,6 +77,51 @@ impl Trial {
         let asked = Instant::now();
         self.post(&format!("/connections/{id}/enable"), &json!({ "from": "beginning" }))?;
         Ok(asked)
+    }
+
+    /// Lets a connection have what comes from now on, and waits until its lane is there.
+    pub(super) fn enable_now(&self, id: &str) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.post(&format!("/connections/{id}/enable"), &json!({ "from": "now" }))?;
+        while self.get(&format!("/connections/{id}"))?["delivery"].is_null() {
+            if begun.elapsed() > LANE_MAX {
+                bail!("the lane was not there in time");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Stops the server, has every event of a connection wait for a retry in an hour, as if its vendor had
+    /// failed each of them once, and starts the server again. Returns the time from the start of the
+    /// process until the connection's lane has all of them.
+    pub(super) fn park(self, id: &str, events: u64) -> anyhow::Result<(Self, Duration)> {
+        let Self { server, runtime, client, data, log, events: acknowledged } = self;
+        server.stop()?;
+        runtime.block_on(park(&data.join("control.db"), id, events))?;
+        let begun = Instant::now();
+        let server = Server::flowstate(&data, &log, RUN_AGAIN, &["--allow-private-egress"])?;
+        let trial = Self { server, runtime, client, data, log, events: acknowledged + 1 };
+        while trial.get(&format!("/connections/{id}"))?["delivery"]["retrying"].as_u64() < Some(events) {
+            if begun.elapsed() > LANE_MAX {
+                bail!("the lane was not there in time");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok((trial, begun.elapsed()))
+    }
+
+    /// From the start of the process to its first 200.
+    pub(super) fn started_in(&self) -> Duration {
+        self.server.started_in
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{}/api/v1{path}", self.server.address);
+        self.runtime.block_on(async {
+            let answer = self.client.get(url).bearer_auth(ADMIN_KEY).send().await?;
+            Ok(serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?)
+        })
     }
 
     fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -152,4 +207,29 @@ impl Trial {
         std::fs::remove_dir_all(&self.data)?;
         Ok(peak)
     }
+}
+
+/// Writes into the control store of a stopped server that so many events of a connection wait, each for
+/// its own person.
+async fn park(control: &Path, connection: &str, events: u64) -> anyhow::Result<()> {
+    let store = Sqlite::open(control).await?;
+    let lanes = store.lanes().await?;
+    let lane = lanes.into_iter().find(|lane| *lane.lane.destination == *connection);
+    let LaneSummary { lane, cursor, journal } = lane.context("the connection has a lane")?;
+    let now = pipeline::Clock::system().now();
+    let parked = |offset: u64| Parked {
+        offset,
+        keys: [offset + 1, 0],
+        attempt: 1,
+        first_at: now,
+        next_at: Some(now + HOUR),
+        sendable_us: 1_000_000,
+        class: Some(Class::Transient),
+        trigger: Trigger::Live,
+    };
+    let all: Vec<Parked> = (0..events.min(cursor)).map(parked).collect();
+    for some in all.chunks(PARKED_AT_ONCE) {
+        store.save(&lane, cursor, journal, some, &[], &[], &[]).await?;
+    }
+    Ok(())
 }
