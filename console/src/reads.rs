@@ -133,7 +133,8 @@ pub struct Delivered {
     pub destination: String,
     /// The id of the replay; `None` for live traffic.
     pub replay: Option<String>,
-    /// `delivered`, `retry`, `waiting`, `released`, `filtered`, `suppressed`, `dead` or `revived`.
+    /// `delivered`, `retry`, `waiting`, `released`, `filtered`, `suppressed`, `dead`, `revived`, `intent` or
+    /// `ambiguous`.
     pub outcome: String,
     /// `live`, `manual` or `replay`.
     pub trigger: String,

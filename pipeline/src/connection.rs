@@ -16,7 +16,7 @@ pub use mistake::Mistake;
 pub use path::{Path, PathError};
 pub use record::{Connection, Credential, Reason, Start, StartFrom, State, Summary};
 pub use replay::{Only, Replay, ReplayCounts, ReplaySpec, ReplayState};
-pub use routing::{Consent, Order, Routing, Rule};
+pub use routing::{Consent, Order, Routing, Rule, WhenAmbiguous};
 pub use service::{ConnectionError, Connections, Edit, Entered, Made};
 #[cfg(test)]
 pub(crate) use store::conformance;

@@ -134,11 +134,17 @@ pub enum Outcome {
     Dead,
     /// A dead event that somebody asked to send again.
     Revived,
+    /// A request with them is about to leave, to a vendor that knows no repeats. Nothing is decided; with
+    /// an attempt of 0 the request came to nothing, and the vendor took none of them.
+    Intent,
+    /// A request with them got no answer, and the vendor knows no repeats. They are sent again at
+    /// `next_at`; without it they are dead until a person has looked.
+    Ambiguous,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Delivered,
         Self::Retry,
         Self::Waiting,
@@ -147,6 +153,8 @@ impl Outcome {
         Self::Suppressed,
         Self::Dead,
         Self::Revived,
+        Self::Intent,
+        Self::Ambiguous,
     ];
 
     /// The word for it.
@@ -160,6 +168,8 @@ impl Outcome {
             Self::Suppressed => "suppressed",
             Self::Dead => "dead",
             Self::Revived => "revived",
+            Self::Intent => "intent",
+            Self::Ambiguous => "ambiguous",
         }
     }
 
@@ -228,8 +238,8 @@ pub struct Record {
     pub trigger: Trigger,
     /// The events, ascending; empty where only the cursor moved past what is no event.
     pub offsets: Vec<Offset>,
-    /// For [`Outcome::Retry`], [`Outcome::Waiting`] and [`Outcome::Revived`], one entry for each of
-    /// `offsets`: hashes of the person's ids, which keep later events of the person back. Otherwise
+    /// For [`Outcome::Retry`], [`Outcome::Ambiguous`], [`Outcome::Waiting`] and [`Outcome::Revived`], one
+    /// entry for each of `offsets`: hashes of the person's ids, which keep later events of the person back. Otherwise
     /// empty.
     pub keys: Vec<[u64; 2]>,
     /// The first offset that the lane has not decided, once this record is applied.

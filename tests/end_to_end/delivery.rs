@@ -1,15 +1,15 @@
 //! Connections made through the API get what they are meant to get, and people can see and steer it.
 
-use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until};
+use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until, variable};
 use crate::http::{Reply, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
-use vendors::Failure;
+use std::path::{Path, PathBuf};
 use vendors::google_analytics::{FakeGoogleAnalytics, Stream};
-use vendors::mixpanel::{FakeMixpanel, Identity, Project};
+use vendors::mixpanel::{FakeMixpanel, Identity, Project, RulePacks};
 use vendors::segment::FakeSegment;
 use vendors::webhook::Receiver;
+use vendors::{Failure, Schema};
 
 const SEGMENT_KEY: &str = "canary0segment0write0key";
 const MIXPANEL_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -37,10 +37,16 @@ impl Vendors {
             group_keys: Vec::new(),
         };
         let stream = Stream::Web("G-ABCDE12345".to_owned());
+        // Every request is held against what the vendors publish, where that is there.
+        let specs = variable("FLOWSTATE_SPECS").map(PathBuf::from);
+        let schema = |path: &str| specs.as_ref().map(|specs| Schema::read(&specs.join(path)).unwrap());
+        let packs = specs.as_ref().map(|specs| RulePacks::read(&specs.join("mixpanel")).unwrap());
         Self {
-            segment: FakeSegment::start(SEGMENT_KEY, None).unwrap(),
-            mixpanel: FakeMixpanel::start(project, None, now).unwrap(),
-            google: FakeGoogleAnalytics::start(GA_SECRET, stream, None, now).unwrap(),
+            segment: FakeSegment::start(SEGMENT_KEY, schema("segment/segment-tracking.contract.schema.json"))
+                .unwrap(),
+            mixpanel: FakeMixpanel::start(project, packs, now).unwrap(),
+            google: FakeGoogleAnalytics::start(GA_SECRET, stream, schema("ga4/ga4-mp.schema.json"), now)
+                .unwrap(),
             webhook: Receiver::start(WEBHOOK_SECRET, now).unwrap(),
         }
     }
@@ -113,6 +119,7 @@ fn one_refused_key_holds_one_destination_and_nothing_is_lost() {
     let broken = |violation: &String| !violation.ends_with("\"Invalid credentials\"");
     assert_eq!(vendors.mixpanel.violations().into_iter().filter(broken).collect::<Vec<_>>(), [""; 0]);
     assert_eq!(vendors.webhook.violations(), Vec::<String>::new());
+    assert_eq!(vendors.segment.violations(), Vec::<String>::new());
     assert_eq!(vendors.google.dropped(), Vec::new());
 
     // What became of one event, at every destination.
@@ -334,6 +341,72 @@ fn what_happened_too_long_ago_for_google_is_counted_shown_and_kept() {
     assert!(letters["dead_letters"][0]["reason"].as_str().unwrap().contains("happened"), "{letters}");
     until("Google to have the others", || (vendors.google.events().len() == 3).then_some(()));
     assert_eq!(vendors.google.dropped(), Vec::new());
+}
+
+#[test]
+fn what_may_have_happened_waits_for_a_person_where_a_repeat_would_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let mut body = vendors.bodies()[2].clone();
+    body["routing"] = json!({ "ambiguous": "hold" });
+    let id = connect(&server, &body);
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" }));
+    vendors.google.fail([Failure::TakeAndReset]);
+    send(&server, "unclear", 1);
+    let letters = until("the event to wait for a person", || {
+        let page = server.api(&format!("/api/v1/dead-letters?connection={id}"));
+        (page["kept"] == 1).then_some(page)
+    });
+    let letter = &letters["dead_letters"][0];
+    assert_eq!((&letter["class"], &letter["message_id"]), (&json!("network_reset"), &json!("unclear-1")));
+    assert!(letter["reason"].as_str().unwrap().contains("only if it is not"), "{letter}");
+    assert_eq!(vendors.google.events().len(), 1, "it was taken, and not sent again");
+
+    // Killed before any answer came: nobody knows.
+    vendors.google.fail([Failure::Hang]);
+    send(&server, "killed", 1);
+    let intents = "SELECT count(*) FROM deliveries d JOIN events e USING (log_partition, log_offset)
+                   WHERE d.outcome = 'intent' AND e.message_id = 'killed-1'";
+    until("the request to be under way", || {
+        (vendors.google.requests().len() == 2 && server.number(intents) == 1).then_some(())
+    });
+    server.kill();
+    let server = start(dir.path());
+    until("the second to wait as well", || {
+        (server.api(&format!("/api/v1/dead-letters?connection={id}"))["kept"] == 2).then_some(())
+    });
+    let outcomes = server.sql("SELECT DISTINCT outcome FROM deliveries ORDER BY 1");
+    let outcomes: Vec<_> = outcomes.iter().map(|row| row["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ambiguous", "intent"]);
+    let reply = post(&server, "/dead-letters/retry", &json!({ "connection": id, "all": true }));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let delivered = "SELECT count(*) FROM deliveries WHERE outcome = 'delivered' AND \"trigger\" = 'manual'";
+    until("both to be sent again", || (server.number(delivered) == 2).then_some(()));
+    assert_eq!(vendors.google.events().len(), 2, "a purchase is counted once");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_replay_goes_on_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start();
+    let server = start(dir.path());
+    let id = connect(&server, &vendors.bodies()[0]);
+    send(&server, "past", 100);
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
+    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 40 })).json();
+    until("part of the replay", || (vendors.segment.received() >= 20).then_some(()));
+    let running = server.api(&format!("/api/v1/replays/{}", replay["id"].as_str().unwrap()));
+    assert!(running["state"] == "running" && running.get("seconds_left").is_some(), "{running}");
+    server.kill();
+    assert!(vendors.segment.received() < 100);
+    let server = start(dir.path());
+    let done = finished(&server, &replay);
+    assert_eq!((&done["state"], &done["seconds_left"]), (&json!("done"), &Value::Null), "{done}");
+    assert_eq!(vendors.segment.received(), 100);
+    assert_in_order(&vendors.segment.messages(), "past", 100);
+    assert!(server.stop().success());
 }
 
 /// The replay once it has ended.

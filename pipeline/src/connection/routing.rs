@@ -25,8 +25,22 @@ pub struct Routing {
     pub rate_cap: Option<f64>,
     /// What is kept in order; `None` for the vendor's default.
     pub order: Option<Order>,
+    /// What is done with events whose request got no answer, where the vendor knows no repeats; `None`
+    /// for the vendor's default.
+    pub ambiguous: Option<WhenAmbiguous>,
     /// What is done with consent.
     pub consent: Consent,
+}
+
+/// What is done with an event that the vendor may have taken, where it would not know the repeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAmbiguous {
+    /// It becomes a dead letter, so that a person decides.
+    Hold,
+    /// It is sent again, and may happen twice.
+    #[default]
+    Resend,
 }
 
 /// What is kept in order.

@@ -253,6 +253,8 @@ fn outcome_code(outcome: Outcome) -> u8 {
         Outcome::Suppressed => 6,
         Outcome::Dead => 7,
         Outcome::Revived => 8,
+        Outcome::Intent => 9,
+        Outcome::Ambiguous => 10,
     }
 }
 

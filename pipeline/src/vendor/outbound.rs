@@ -1,7 +1,7 @@
 //! How a vendor wants events to be sent.
 
 use super::State;
-use crate::connection::Order;
+use crate::connection::{Order, WhenAmbiguous};
 use serde::{Deserialize, Serialize};
 
 /// Events that go to a vendor.
@@ -64,6 +64,9 @@ pub enum Idempotency {
     None {
         /// What that means for a user.
         effect: String,
+        /// What is done after a lost answer unless the connection says otherwise.
+        #[serde(default)]
+        ambiguous: WhenAmbiguous,
     },
 }
 

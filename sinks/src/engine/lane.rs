@@ -4,6 +4,7 @@ mod clock;
 mod config;
 mod dispatch;
 mod intake;
+mod intent;
 mod ruling;
 mod settle;
 mod snippet;
@@ -17,7 +18,7 @@ use super::flow::{Permit, Schedule};
 use super::gates::Shut;
 use super::ports::{Hold, Ports};
 use super::sink::Sink;
-use super::state::{LaneState, Save};
+use super::state::{Intent, LaneState, Save};
 use crate::Events;
 use clock::LaneClock;
 use dispatch::Landed;
@@ -25,6 +26,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use intake::{Loaded, Read};
+use intent::Leave;
 use pipeline::Micros;
 use pipeline::clock::SECOND;
 use pipeline::control::ControlError;
@@ -33,7 +35,7 @@ use pipeline::delivery::journal::JournalError;
 use pipeline::log::Offset;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -55,7 +57,9 @@ const CHECKPOINT: Micros = 5 * SECOND;
 ///    do. Behind an event that cannot be delivered for long, the others of its person are released,
 ///    and a record says so.
 /// 3. **Never given up by an outage.** Throttling, holds and outages use up no attempt and no time.
-/// 4. **Bounded.** So many events in hand, so many parked, so many requests under way.
+/// 4. **Never twice in silence.** At a vendor that knows no repeats, an intent is durable before each
+///    request. What a lost answer or a crash leaves unclear is ambiguous, and a record says so.
+/// 5. **Bounded.** So many events in hand, so many parked, so many requests under way.
 ///
 /// One task owns all of it; there is no lock.
 pub struct Lane {
@@ -78,6 +82,10 @@ pub struct Lane {
     loading: Option<BoxFuture<'static, Loaded>>,
     reviving: VecDeque<Offset>,
     flying: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// The requests that leave once their intent is durable, by number.
+    intended: BTreeMap<u64, Leave>,
+    /// The events of requests that an earlier life of the process made, and of which nothing is known.
+    unclear: BTreeMap<Offset, Intent>,
     requests: u64,
     /// Where the next request begins, so that probes do not all try the same event.
     probe_from: Offset,
@@ -91,6 +99,8 @@ pub struct Lane {
     renewed_at: Option<Micros>,
     denied: u32,
     outbox: Vec<Record>,
+    /// The message ids of events that are given up and not in hand.
+    names: BTreeMap<Offset, String>,
     appending: Option<BoxFuture<'static, Result<u64, JournalError>>>,
     appended: Vec<Record>,
     saving: Option<BoxFuture<'static, (Save, Result<(), ControlError>)>>,
@@ -149,6 +159,8 @@ impl Lane {
             loading: None,
             reviving: VecDeque::new(),
             flying: FuturesUnordered::new(),
+            intended: BTreeMap::new(),
+            unclear: state.intents().clone(),
             requests: 0,
             probe_from: 0,
             turn_again: false,
@@ -159,6 +171,7 @@ impl Lane {
             renewed_at: None,
             denied: 0,
             outbox: Vec::new(),
+            names: BTreeMap::new(),
             appending: None,
             appended: Vec::new(),
             saving: None,
@@ -220,9 +233,16 @@ impl Lane {
             Happened::Stop => {
                 self.mode = Mode::Stopping { until: now + micros(GRACE) };
                 (self.reading, self.loading) = (None, None);
+                self.recall();
             }
-            Happened::Command(Command::Pause) => self.mode = Mode::Paused,
-            Happened::Command(Command::Resume) => self.mode = Mode::Resuming,
+            Happened::Command(Command::Pause) => {
+                self.mode = Mode::Paused;
+                self.recall();
+            }
+            Happened::Command(Command::Resume) => {
+                self.mode = Mode::Resuming;
+                self.recall();
+            }
             Happened::Command(Command::Revive(offsets)) => self.reviving.extend(offsets),
             Happened::Landed(landed) => self.landed(landed, now),
             Happened::Appended(Ok(last)) => self.fold(last),
@@ -301,6 +321,7 @@ impl Lane {
             );
             self.ports.owner.on_hold(self.state.lane(), &hold);
             self.mode = Mode::Held(hold);
+            self.recall();
         }
     }
 

@@ -94,7 +94,7 @@ async fn live(world: &Arc<World>, seed: u64) -> Ended {
     };
     let machine = Machine(Arc::clone(world));
     let feed = Arc::new(SimulatedFeed { machine: machine.clone(), partition: world.lane().partition });
-    let sink: Arc<dyn Sink> = Arc::new(SimulatedSink::new());
+    let sink: Arc<dyn Sink> = Arc::new(SimulatedSink::new(world));
     let ports = Ports {
         events_at: Arc::new(FeedEventsAt(Arc::<SimulatedFeed>::clone(&feed))),
         feed,
@@ -111,6 +111,7 @@ async fn live(world: &Arc<World>, seed: u64) -> Ended {
             .expect("a selection"),
         mapping: Mapping::compile(&[]).expect("a mapping"),
         order: world.plan.order,
+        ambiguous: world.plan.ambiguous.unwrap_or_default(),
         retry: RetryProfile::Stream,
         gates: Arc::new(gates),
         end: world.plan.replay.then_some(world.plan.end),
@@ -233,7 +234,9 @@ fn a_checkpoint_taken_anywhere_and_the_journal_above_it_are_the_whole_state() {
                 disk.save(running.save());
                 let checkpoint = disk.checkpoint.clone().expect("it was saved");
                 let recovered = LaneState::recover(lane.clone(), &checkpoint, records.clone());
-                let told = |state: &LaneState| (state.cursor(), state.parked().collect::<Vec<_>>());
+                let told = |state: &LaneState| {
+                    (state.cursor(), state.parked().collect::<Vec<_>>(), state.intents().clone())
+                };
                 assert_eq!(told(&recovered), told(&whole), "seed {seed}, checkpoint after record {sequence}");
             }
         }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::Micros;
+use pipeline::connection::WhenAmbiguous;
 use pipeline::control::Secret;
 use pipeline::delivery::Class;
 use pipeline::egress::{Answer, Http, HttpError, Request};
@@ -83,6 +84,9 @@ pub struct Operation {
 pub struct Manners {
     /// What a repeated operation does.
     pub idempotency: Idempotency,
+    /// What is done with an event that may have happened, where idempotency is [`Idempotency::None`],
+    /// unless the connection says otherwise.
+    pub ambiguous: WhenAmbiguous,
     /// When failed operations are sent again.
     pub retry: RetryProfile,
     /// What is kept in order unless the connection says otherwise.
@@ -117,7 +121,8 @@ pub enum Idempotency {
     Upsert,
     /// Nothing, within this time: the vendor knows the operation's id.
     Key(Duration),
-    /// It happens twice.
+    /// It happens twice. An intent is written down before each request. An event should be one
+    /// operation: of several, those taken before are repeated with a later attempt.
     None,
 }
 

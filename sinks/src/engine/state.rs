@@ -22,7 +22,16 @@ pub struct LaneState {
     pub(in crate::engine) parking: Parking,
     /// The decided offsets at or above the cursor, each with the last record about it.
     ahead: BTreeMap<Offset, u64>,
+    intents: BTreeMap<Offset, Intent>,
     changes: Changes,
+}
+
+/// A request that was about to leave, and of which nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Intent {
+    sequence: u64,
+    /// The number of the attempt.
+    pub(in crate::engine) attempt: u32,
 }
 
 /// What is to be saved: the differences from the last checkpoint.
@@ -50,6 +59,10 @@ pub(in crate::engine) struct Save {
 /// ends in the same state; so a checkpoint may name an earlier place than it was taken at.
 pub fn fold(state: &mut LaneState, sequence: u64, record: &Record) {
     for (index, &offset) in record.offsets.iter().enumerate() {
+        if record.outcome == Outcome::Intent {
+            state.intend(offset, Intent { sequence, attempt: record.attempt });
+            continue;
+        }
         let keys = record.keys.get(index).copied().unwrap_or_default();
         apply(state, record, offset, keys);
         state.changes.parked.insert(offset);
@@ -62,28 +75,20 @@ pub fn fold(state: &mut LaneState, sequence: u64, record: &Record) {
 
 fn apply(state: &mut LaneState, record: &Record, offset: Offset, keys: [u64; 2]) {
     let known = state.parking.get(offset).copied();
+    if !matches!(record.outcome, Outcome::Waiting | Outcome::Released) {
+        state.intents.remove(&offset);
+    }
     match record.outcome {
         Outcome::Delivered | Outcome::Filtered | Outcome::Suppressed => {
             state.parking.remove(offset);
         }
-        Outcome::Dead => {
+        Outcome::Ambiguous if record.next_at.is_some() => retry(state, record, offset, keys),
+        Outcome::Dead | Outcome::Ambiguous => {
             state.parking.remove(offset);
             state.changes.revived.remove(&offset);
             state.changes.dead.insert(offset, dead(record, offset));
         }
-        Outcome::Retry => {
-            // A record that was applied before has no newer attempt.
-            if known.is_some_and(|item| item.attempt >= record.attempt) {
-                return;
-            }
-            let first = Item::waiting(record, keys);
-            let item = known.unwrap_or(first);
-            let due_at = record.next_at.unwrap_or(record.at);
-            let wait = u64::try_from(due_at.saturating_sub(record.at)).unwrap_or(0);
-            let sendable_us = item.sendable_us.saturating_add(wait);
-            let (attempt, class) = (record.attempt, record.class);
-            state.parking.insert(offset, Item { due_at, sendable_us, attempt, class, ..item });
-        }
+        Outcome::Retry => retry(state, record, offset, keys),
         Outcome::Waiting if known.is_none() => state.parking.insert(offset, Item::waiting(record, keys)),
         Outcome::Revived => {
             state.changes.dead.remove(&offset);
@@ -93,8 +98,22 @@ fn apply(state: &mut LaneState, record: &Record, offset: Offset, keys: [u64; 2])
             }
         }
         Outcome::Released => state.parking.release(offset),
-        Outcome::Waiting => {}
+        Outcome::Waiting | Outcome::Intent => {}
     }
+}
+
+fn retry(state: &mut LaneState, record: &Record, offset: Offset, keys: [u64; 2]) {
+    let known = state.parking.get(offset).copied();
+    // A record that was applied before has no newer attempt.
+    if known.is_some_and(|item| item.attempt >= record.attempt) {
+        return;
+    }
+    let item = known.unwrap_or(Item::waiting(record, keys));
+    let due_at = record.next_at.unwrap_or(record.at);
+    let wait = u64::try_from(due_at.saturating_sub(record.at)).unwrap_or(0);
+    let sendable_us = item.sendable_us.saturating_add(wait);
+    let (attempt, class) = (record.attempt, record.class);
+    state.parking.insert(offset, Item { due_at, sendable_us, attempt, class, ..item });
 }
 
 fn dead(record: &Record, offset: Offset) -> Dead {
@@ -138,6 +157,7 @@ impl LaneState {
             journal: checkpoint.journal,
             parking,
             ahead: BTreeMap::new(),
+            intents: BTreeMap::new(),
             changes: Changes::default(),
         }
     }
@@ -177,6 +197,19 @@ impl LaneState {
         offset < self.cursor || self.ahead.contains_key(&offset) || self.parking.get(offset).is_some()
     }
 
+    /// The events of requests of which nothing is known, each with its intent.
+    pub(in crate::engine) fn intents(&self) -> &BTreeMap<Offset, Intent> {
+        &self.intents
+    }
+
+    fn intend(&mut self, offset: Offset, intent: Intent) {
+        if intent.attempt == 0 {
+            self.intents.remove(&offset);
+        } else {
+            self.intents.insert(offset, intent);
+        }
+    }
+
     /// How many offsets at or above the cursor are decided.
     pub(in crate::engine) fn ahead_len(&self) -> usize {
         self.ahead.len()
@@ -195,11 +228,14 @@ impl LaneState {
     /// What has changed since the last call. [`LaneState::not_saved`] takes it back.
     ///
     /// The place in the journal is behind the last record by as much as it takes to learn again which
-    /// offsets above the cursor are decided: a checkpoint does not hold them.
+    /// offsets above the cursor are decided, and which requests were about to leave: a checkpoint does
+    /// not hold them.
     pub(in crate::engine) fn save(&mut self) -> Save {
         let changes = std::mem::take(&mut self.changes);
         let again = self.ahead.iter().filter(|(offset, _)| self.parking.get(**offset).is_none());
-        let journal = again.map(|(_, sequence)| sequence - 1).min().unwrap_or(self.journal);
+        let again = again.map(|(_, sequence)| *sequence);
+        let again = again.chain(self.intents.values().map(|intent| intent.sequence)).min();
+        let journal = again.map_or(self.journal, |sequence| sequence - 1);
         let mut save = Save { cursor: self.cursor, journal, ..Save::default() };
         for offset in changes.parked {
             match self.parking.get(offset) {

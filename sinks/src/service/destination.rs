@@ -304,6 +304,7 @@ impl Template {
                 Order::None => OrderMode::None,
                 Order::Strict => OrderMode::Strict,
             }),
+            ambiguous: connection.routing.ambiguous.unwrap_or(manners.ambiguous),
             retry: manners.retry,
             gates: Arc::clone(&self.gates),
             end,

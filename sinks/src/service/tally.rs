@@ -39,12 +39,14 @@ impl Tally {
 #[async_trait]
 impl Records for Tally {
     async fn append(&self, records: Vec<Record>) -> Result<u64, JournalError> {
-        let decided: Vec<_> = records.iter().map(|r| (r.outcome, r.class, r.offsets.len() as u64)).collect();
+        let decided: Vec<_> =
+            records.iter().map(|r| (r.outcome, r.class, r.next_at, r.offsets.len() as u64)).collect();
         let last = self.journal.append(records).await?;
-        for (outcome, class, events) in decided {
+        for (outcome, class, next_at, events) in decided {
             let count = match outcome {
                 Outcome::Delivered => Some(&self.delivered),
                 Outcome::Dead => Some(&self.dead),
+                Outcome::Ambiguous if next_at.is_none() => Some(&self.dead),
                 Outcome::Filtered | Outcome::Suppressed => Some(&self.left_out),
                 _ => None,
             };

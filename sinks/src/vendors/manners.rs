@@ -3,7 +3,7 @@
 use crate::engine::{Idempotency, Limits, Manners, OrderMode, Rate, RetryProfile};
 use pipeline::Micros;
 use pipeline::clock::SECOND;
-use pipeline::connection::Order;
+use pipeline::connection::{Order, WhenAmbiguous};
 use pipeline::vendor::{self, Counted, Endpoint, Outbound};
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ fn read(facts: &Outbound) -> Manners {
     };
     Manners {
         idempotency: idempotency(&facts.idempotency),
+        ambiguous: match facts.idempotency {
+            vendor::Idempotency::None { ambiguous, .. } => ambiguous,
+            _ => WhenAmbiguous::default(),
+        },
         retry: match facts.retry {
             vendor::Retry::Stream {} => RetryProfile::Stream,
             vendor::Retry::Webhooks {} => RetryProfile::Webhook,
@@ -88,6 +92,10 @@ mod tests {
 
         let analytics = of("google_analytics");
         assert_eq!((analytics.idempotency, analytics.retry), (Idempotency::None, RetryProfile::Few(3)));
+        assert_eq!(
+            (analytics.ambiguous, of("slack").ambiguous),
+            (WhenAmbiguous::Resend, WhenAmbiguous::Hold)
+        );
         assert_eq!(analytics.event_age_max, Some(72 * 3600 * SECOND));
         assert_eq!(analytics.endpoints[0].linger, Duration::from_secs(1));
 

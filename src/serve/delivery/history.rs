@@ -29,7 +29,7 @@ impl History for SqlHistory {
         let sql = format!(
             "WITH attempts AS (
                SELECT at, outcome FROM delivery_records
-               WHERE destination = '{}' AND outcome IN ('delivered', 'retry', 'dead') AND attempt > 0
+               WHERE destination = '{}' AND outcome IN ('delivered', 'retry', 'ambiguous', 'dead') AND attempt > 0
              ), taken AS (SELECT max(at) AS at FROM attempts WHERE outcome = 'delivered')
              SELECT min(attempts.at) AS first, max(attempts.at) AS last FROM attempts, taken
              WHERE attempts.outcome <> 'delivered' AND (taken.at IS NULL OR attempts.at > taken.at)",

@@ -34,7 +34,7 @@ const FIELDS: [&str; 15] = [
 const FIXED: [&str; 3] = ["type", "message_id", "source"];
 
 /// Each field of a routing with its rule and an example.
-const RULES: [(&str, &str, &str); 7] = [
+const RULES: [(&str, &str, &str); 8] = [
     ("kinds", "must be a list of kinds of call", r#"["track", "identify"]"#),
     ("names", "must be a list of names of `track` events", r#"["Order Completed"]"#),
     (
@@ -49,6 +49,7 @@ const RULES: [(&str, &str, &str); 7] = [
     ),
     ("rate_cap", "must be a number of events in a second, over 0, or null", "10"),
     ("order", "must be `per_user`, `none`, `strict`, or null for the vendor's default", "per_user"),
+    ("ambiguous", "must be `hold`, `resend`, or null for the vendor's default", "hold"),
     (
         "consent",
         "must be an object with `categories`, a list of texts, and `required`, true or false",

@@ -5,6 +5,7 @@ use crate::engine::gates::Gates;
 use crate::engine::mapping::Mapping;
 use crate::engine::selection::Selection;
 use crate::engine::sink::{OrderMode, RetryProfile, Sink};
+use pipeline::connection::WhenAmbiguous;
 use pipeline::control::Secret;
 use pipeline::delivery::journal::JournalError;
 use pipeline::log::{LogError, Offset};
@@ -21,6 +22,8 @@ pub struct LaneConfig {
     pub mapping: Mapping,
     /// What is kept in order.
     pub order: OrderMode,
+    /// What is done with an event that may have happened, at a vendor that knows no repeats.
+    pub ambiguous: WhenAmbiguous,
     /// When failed operations are sent again.
     pub retry: RetryProfile,
     /// What every request passes, shared with the destination's other lanes.

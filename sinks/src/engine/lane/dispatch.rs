@@ -4,7 +4,7 @@ use super::ruling::{Ruling, ruling};
 use super::snippet;
 use super::window::{Line, Part};
 use super::{Lane, micros};
-use crate::engine::flow::Next;
+use crate::engine::flow::{GiveUp, Next};
 use crate::engine::gates::{Gate, Kind, Pass, Report};
 use crate::engine::ports::Hold;
 use crate::engine::sink::{Failure, Operation, OrderMode, Scope, Sink, Verdict};
@@ -35,17 +35,18 @@ pub(super) struct Landed {
     host: String,
     started: Micros,
     sent: Option<String>,
-    answer: Result<Answer, HttpError>,
+    /// `None` where the request was recalled before it left.
+    answer: Option<Result<Answer, HttpError>>,
 }
 
 /// Events of one request that fared the same.
-struct Group {
-    outcome: Outcome,
-    attempt: u32,
-    trigger: Trigger,
-    failure: Option<Failure>,
-    next_at: Option<Micros>,
-    offsets: Vec<Offset>,
+pub(super) struct Group {
+    pub(super) outcome: Outcome,
+    pub(super) attempt: u32,
+    pub(super) trigger: Trigger,
+    pub(super) failure: Option<Failure>,
+    pub(super) next_at: Option<Micros>,
+    pub(super) offsets: Vec<Offset>,
 }
 
 impl Lane {
@@ -170,17 +171,24 @@ impl Lane {
         let request = sink.request(&self.operations(&parts), now);
         let sent = Some(snippet::request(&request, &self.config.secrets));
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let timeout = self.ports.time.sleep(request.timeout + OVERTIME);
-        let http = Arc::clone(&self.ports.http);
-        let started = self.clock.elapsed();
+        let durable = self.repeats_count().then(|| self.intend(number, &parts));
+        let (http, time) = (Arc::clone(&self.ports.http), Arc::clone(&self.ports.time));
         self.flying.push(Box::pin(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                let started = time.elapsed();
+                return Landed { number, parts, sink, pass, host, started, sent, answer: None };
+            }
+            let started = time.elapsed();
+            let timeout = time.sleep(request.timeout + OVERTIME);
             let answer = match futures::future::select(http.send(request), timeout).await {
                 Either::Left((answer, _)) => answer,
                 Either::Right(_) => {
                     Err(HttpError { class: Class::Timeout, detail: "no answer came in time".to_owned() })
                 }
             };
-            Landed { number, parts, sink, pass, host, started, sent, answer }
+            Landed { number, parts, sink, pass, host, started, sent, answer: Some(answer) }
         }));
     }
 
@@ -192,6 +200,10 @@ impl Lane {
     /// Draws the conclusions from an answer.
     pub(super) fn landed(&mut self, landed: Landed, now: Micros) {
         let Landed { number, parts, sink, pass, host, started, mut sent, answer } = landed;
+        let Some(answer) = answer else {
+            self.put_back(&parts);
+            return self.came_to_nothing(offsets_of(&parts), |_| {});
+        };
         let elapsed = self.clock.elapsed();
         let latency_us = u64::try_from(elapsed - started).unwrap_or(0);
         let verdicts = self.verdicts(&sink, &parts, &answer, now);
@@ -202,15 +214,24 @@ impl Lane {
         let outage = pass.answered(&Report { host: &host, failure, headers, latency_us, at: now }, elapsed);
         let mut answered = answer.as_ref().ok().map(|answer| snippet::answer(answer, &self.config.secrets));
 
-        let mut groups = Vec::new();
+        let (mut groups, mut nothing): (Vec<Group>, Vec<Offset>) = (Vec::new(), Vec::new());
+        let told = failure.cloned();
         let mut verdicts = verdicts.into_iter();
         for part in &parts {
             let verdicts: Vec<Verdict> = verdicts.by_ref().take(part.operations.len()).collect();
             let spared = (probe || outage) && verdicts.iter().any(is_destinations);
             if let Some(group) = self.conclude(part, verdicts, operations, spared, started, now) {
                 join(&mut groups, group);
+            } else if self.window.get(part.offset).is_some_and(|slot| slot.done == 0) {
+                nothing.push(part.offset);
             }
         }
+        self.came_to_nothing(nothing, |record| {
+            record.request = Some(number);
+            if let Some(failure) = &told {
+                snippet::describe(record, failure);
+            }
+        });
         for group in groups {
             self.decide(group.outcome, group.offsets, |record| {
                 record.attempt = group.attempt;
@@ -280,19 +301,15 @@ impl Lane {
             return None;
         };
         match ruling(&failure, operations) {
+            Ruling::Retry if self.is_ambiguous(&failure) => {
+                return Some(self.ambiguous(part.offset, attempt, sendable_us, trigger, failure, now));
+            }
             Ruling::Retry if !spared => {
                 return match self.schedule.next(attempt, sendable_us, &failure, &mut self.random) {
                     Next::At(delay) => {
                         group(Outcome::Retry, Some(failure), Some(now.saturating_add(micros(delay))))
                     }
-                    Next::GiveUp(why) => {
-                        let detail = format!(
-                            "given up ({}) after {attempt} attempts: {}",
-                            why.as_str(),
-                            failure.detail
-                        );
-                        group(Outcome::Dead, Some(Failure { detail, ..failure }), None)
-                    }
+                    Next::GiveUp(why) => group(Outcome::Dead, Some(failure.given_up(why, attempt)), None),
                 };
             }
             Ruling::Dead => {
@@ -302,7 +319,11 @@ impl Lane {
                 }
                 return group(Outcome::Dead, Some(failure), None);
             }
-            Ruling::Halve => slot.share_max = (operations / 2).max(1),
+            Ruling::Halve => {
+                if let Some(slot) = self.window.get_mut(part.offset) {
+                    slot.share_max = (operations / 2).max(1);
+                }
+            }
             Ruling::Renew => self.renew(&failure, started),
             Ruling::Hold => self.hold(hold(&failure)),
             Ruling::Retry => self.probe_from = part.offset + 1,
@@ -326,6 +347,18 @@ impl Lane {
             self.renewing = Some(Box::pin(async move { owner.renew(&lane).await }));
         }
     }
+}
+
+impl Failure {
+    /// The same failure of an event that is given up after so many attempts.
+    pub(super) fn given_up(self, why: GiveUp, attempts: u32) -> Self {
+        let detail = format!("given up ({}) after {attempts} attempts: {}", why.as_str(), self.detail);
+        Self { detail, ..self }
+    }
+}
+
+fn offsets_of(parts: &[Part]) -> Vec<Offset> {
+    parts.iter().map(|part| part.offset).collect()
 }
 
 fn is_destinations(verdict: &Verdict) -> bool {

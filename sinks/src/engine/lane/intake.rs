@@ -207,6 +207,10 @@ impl Lane {
     /// Leaves out what is not meant for the destination, and takes the rest in hand as the vendor
     /// gets it.
     fn prepare(&mut self, events: Vec<Stored<Event<'static>>>, again: bool, now: Micros) {
+        let events = match self.unclear.is_empty() {
+            true => events,
+            false => events.into_iter().filter(|event| !self.decide_unclear(event, now)).collect(),
+        };
         let decisions = self.config.selection.decide(&events);
         let mut left_out: BTreeMap<&'static str, (Outcome, Vec<Offset>)> = BTreeMap::new();
         let mut refused = Vec::new();
@@ -219,6 +223,7 @@ impl Lane {
                 Decision::Filtered(reason) => leave_out(Outcome::Filtered, reason),
                 Decision::Suppressed(reason) => leave_out(Outcome::Suppressed, reason),
                 Decision::Refused { reason, detail } => {
+                    self.name(offset, &event.record.message_id);
                     refused.push((offset, refusal(Class::Validation, &format!("{reason}: {detail}"))));
                 }
                 Decision::Send => match self.map(event, now) {
@@ -227,7 +232,10 @@ impl Lane {
                         self.window.push(offset, slot);
                     }
                     Err(NotSent::Skipped(reason)) => leave_out(Outcome::Filtered, reason),
-                    Err(NotSent::Refused(failure)) => refused.push((offset, failure)),
+                    Err(NotSent::Refused(failure, message_id)) => {
+                        self.name(offset, &message_id);
+                        refused.push((offset, failure));
+                    }
                 },
             }
         }
@@ -242,29 +250,30 @@ impl Lane {
     /// An event's person and operations.
     fn map(&self, event: Stored<Event<'static>>, now: Micros) -> Result<Wanted, NotSent> {
         let manners = self.config.sink.manners();
+        let message_id = event.record.message_id.clone().into_owned();
         if manners.is_too_old(&event, now) {
-            return Err(NotSent::Refused(refusal(Class::Validation, TOO_OLD)));
+            return Err(NotSent::Refused(refusal(Class::Validation, TOO_OLD), message_id));
         }
         let keys = self.keys(&event.record);
         let event = self.config.mapping.apply(event);
-        let message_id = event.record.message_id.clone().into_owned();
         let operations = match self.config.sink.map(&event) {
             Mapped::Operations(operations) if operations.is_empty() => {
                 return Err(NotSent::Skipped("the vendor has nothing for this event"));
             }
             Mapped::Operations(operations) => operations,
             Mapped::Skipped(reason) => return Err(NotSent::Skipped(reason)),
-            Mapped::Refused(failure) => return Err(NotSent::Refused(failure)),
+            Mapped::Refused(failure) => return Err(NotSent::Refused(failure, message_id)),
         };
         for operation in &operations {
             let Some(limits) = manners.endpoints.get(operation.endpoint) else {
-                return Err(NotSent::Refused(refusal(Class::Unknown, "the vendor has no such endpoint")));
+                let failure = refusal(Class::Unknown, "the vendor has no such endpoint");
+                return Err(NotSent::Refused(failure, message_id));
             };
             if operation.body.len() > limits.operation_bytes_max {
                 let (bytes, most) = (operation.body.len(), limits.operation_bytes_max);
                 let detail =
                     format!("the event has {bytes} bytes, the destination takes {most}; it was not sent");
-                return Err(NotSent::Refused(refusal(Class::TooLarge, &detail)));
+                return Err(NotSent::Refused(refusal(Class::TooLarge, &detail), message_id));
             }
         }
         Ok((keys, message_id, operations))
@@ -300,8 +309,13 @@ impl Lane {
         }
     }
 
+    /// Keeps the message id of an event that is given up without being in hand, for its dead letter.
+    pub(super) fn name(&mut self, offset: Offset, message_id: &str) {
+        self.names.insert(offset, message_id.to_owned());
+    }
+
     /// Hashes of the ids that an event's order depends on, each with its kind; 0 for none.
-    fn keys(&self, event: &Event<'_>) -> [u64; 2] {
+    pub(super) fn keys(&self, event: &Event<'_>) -> [u64; 2] {
         let key =
             |id: &Option<_>, kind| id.as_ref().map_or(0, |id: &std::borrow::Cow<'_, str>| hash(id, kind));
         match self.config.order {
@@ -329,7 +343,8 @@ type Wanted = ([u64; 2], String, Vec<Operation>);
 /// Why nothing is sent for an event.
 enum NotSent {
     Skipped(&'static str),
-    Refused(Failure),
+    /// Never taken; with its message id.
+    Refused(Failure, String),
 }
 
 fn refusal(class: Class, detail: &str) -> Failure {

@@ -38,16 +38,25 @@ impl Lane {
             self.undecided.remove(offset);
         }
         let keys = match outcome {
-            Outcome::Retry | Outcome::Waiting => offsets.iter().map(|offset| self.keys_of(*offset)).collect(),
+            Outcome::Retry | Outcome::Waiting | Outcome::Ambiguous => {
+                offsets.iter().map(|offset| self.keys_of(*offset)).collect()
+            }
             _ => Vec::new(),
         };
-        let mut record = Record {
+        let mut record = Record { keys, ..self.record(outcome, offsets) };
+        describe(&mut record);
+        self.outbox.push(record);
+    }
+
+    /// A record about these events, with everything else to be filled in.
+    pub(super) fn record(&mut self, outcome: Outcome, offsets: Vec<Offset>) -> Record {
+        Record {
             lane: self.state.lane().clone(),
             at: self.clock.now(),
             outcome,
             trigger: trigger(self.state.lane()),
             offsets,
-            keys,
+            keys: Vec::new(),
             cursor: self.undecided.first().copied().unwrap_or(self.position),
             attempt: 0,
             next_at: None,
@@ -60,9 +69,7 @@ impl Lane {
             sent: None,
             answered: None,
             version: self.config.version,
-        };
-        describe(&mut record);
-        self.outbox.push(record);
+        }
     }
 
     /// Parks new events whose person has an event that waits.
@@ -98,6 +105,7 @@ impl Lane {
                 self.moved(*offset, record.outcome);
             }
         }
+        self.let_leave(&records);
         for record in &records {
             self.let_go(record);
         }
@@ -105,14 +113,13 @@ impl Lane {
 
     /// Lets go of an event in hand that was decided about.
     fn moved(&mut self, offset: Offset, outcome: Outcome) {
-        if matches!(outcome, Outcome::Released | Outcome::Revived) {
+        if matches!(outcome, Outcome::Released | Outcome::Revived | Outcome::Intent) {
             return;
         }
-        if outcome == Outcome::Dead
-            && let Some(dead) = self.state.dead_mut(offset)
-            && let Some(slot) = self.window.get(offset)
-        {
-            dead.message_id = Some(slot.message_id.clone());
+        let named = self.names.remove(&offset);
+        if let Some(dead) = self.state.dead_mut(offset) {
+            let sent = self.window.get(offset).map(|slot| slot.message_id.clone());
+            dead.message_id = sent.or(named).or(dead.message_id.take());
         }
         self.window.finish(offset);
     }
@@ -120,7 +127,7 @@ impl Lane {
     /// Lets go of events that keep too many of their person back, or for too long.
     fn let_go(&mut self, record: &Record) {
         if self.config.order != OrderMode::PerUser
-            || !matches!(record.outcome, Outcome::Retry | Outcome::Waiting)
+            || !matches!(record.outcome, Outcome::Retry | Outcome::Waiting | Outcome::Ambiguous)
         {
             return;
         }

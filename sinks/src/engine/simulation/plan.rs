@@ -4,6 +4,7 @@ use super::time::START;
 use crate::engine::{Bounds, OrderMode};
 use pipeline::Micros;
 use pipeline::clock::{HOUR, SECOND};
+use pipeline::connection::WhenAmbiguous;
 use pipeline::event::{Event, Kind};
 use pipeline::log::{Offset, PartitionId, Stored};
 use rand::rngs::StdRng;
@@ -36,6 +37,8 @@ pub(super) struct Plan {
     pub(super) jumps: Vec<(Micros, Micros)>,
     /// Whether dead events are sent again at the end.
     pub(super) revive: bool,
+    /// What is done with what is ambiguous, where the vendor knows no repeats; `None` where it does.
+    pub(super) ambiguous: Option<WhenAmbiguous>,
 }
 
 /// How often what goes wrong on an ordinary day, from 0 to 1.
@@ -94,6 +97,7 @@ impl Plan {
             crashes: Vec::new(),
             jumps: Vec::new(),
             revive: false,
+            ambiguous: None,
         }
     }
 
@@ -123,7 +127,15 @@ impl Plan {
             let polls_max = [30, 300, 3_000][random.random_range(0..3)];
             crashes.push(random.random_range(1..polls_max));
         }
+        let ambiguous = [None, None, None, Some(WhenAmbiguous::Hold), Some(WhenAmbiguous::Resend)];
+        let ambiguous = ambiguous[random.random_range(0..5)];
+        let mut events = events;
+        if ambiguous.is_some() {
+            // Such a vendor's events are one operation each.
+            events.values_mut().for_each(|(_, event)| event.record.properties = None);
+        }
         Self {
+            ambiguous,
             order: [
                 OrderMode::PerUser,
                 OrderMode::PerUser,

@@ -4,6 +4,7 @@ use super::plan::{Plan, Storm, StormKind};
 use super::{Report, simulate};
 use pipeline::Micros;
 use pipeline::clock::{HOUR, SECOND};
+use pipeline::connection::WhenAmbiguous;
 use pipeline::delivery::{Class, Outcome, Record};
 use pipeline::log::Offset;
 
@@ -149,4 +150,35 @@ fn a_replay_ends_by_itself_when_everything_is_decided() {
     plan.stuck = Some((2, 30 * SECOND));
     let report = run(plan);
     assert_eq!(report.records.last().map(|record| record.cursor), Some(10));
+}
+
+#[test]
+fn what_a_lost_answer_leaves_unclear_waits_for_a_person_or_is_sent_again() {
+    for (ambiguous, again) in [(WhenAmbiguous::Hold, 0), (WhenAmbiguous::Resend, 1)] {
+        let mut plan = Plan::calm(&["a", "b", "c"], 10 * SECOND);
+        plan.ambiguous = Some(ambiguous);
+        plan.storms.push(Storm { from: 0, until: SECOND, kind: StormKind::Timeout });
+        let report = run(plan);
+        let unclear = report.of(Outcome::Ambiguous);
+        let [record] = &unclear[..] else { panic!("{:?}", report.records) };
+        assert_eq!((record.offsets.as_slice(), record.class), ([0].as_slice(), Some(Class::Timeout)));
+        assert_eq!(record.next_at.is_some(), again == 1);
+        let sent = report.requests.iter().filter(|(_, offsets)| offsets.contains(&0)).count();
+        assert_eq!(sent, 1 + again);
+        let delivered: usize = report.of(Outcome::Delivered).iter().map(|record| record.offsets.len()).sum();
+        assert_eq!(delivered, 2 + again);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_loses_nothing_and_draws_no_wait_out() {
+    for jump in [HOUR, -HOUR] {
+        let mut plan = Plan::calm(&PEOPLE, SECOND);
+        plan.stuck = Some((3, 8 * SECOND));
+        plan.jumps.push((4 * SECOND, jump));
+        let report = run(plan);
+        assert!(report.of(Outcome::Dead).is_empty());
+        let last = report.requests.last().map(|(at, _)| *at);
+        assert!(last < Some(60 * SECOND), "the last request left at {last:?}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::engine::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::Micros;
+use pipeline::connection::WhenAmbiguous;
 use pipeline::delivery::{Class, LaneId};
 use pipeline::egress::{Answer, Http, HttpError, Request};
 use pipeline::event::Event;
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub(super) struct SimulatedSink(Manners);
 
 impl SimulatedSink {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(world: &World) -> Self {
         let limits = Limits {
             operations_max: 5,
             batch_bytes_max: 10_000,
@@ -32,7 +33,11 @@ impl SimulatedSink {
             linger: Duration::from_millis(50),
         };
         Self(Manners {
-            idempotency: Idempotency::Upsert,
+            idempotency: match world.plan.ambiguous {
+                Some(_) => Idempotency::None,
+                None => Idempotency::Upsert,
+            },
+            ambiguous: world.plan.ambiguous.unwrap_or_default(),
             retry: RetryProfile::Stream,
             order: OrderMode::PerUser,
             concurrency_max: 8,
@@ -182,6 +187,11 @@ impl World {
         let life = state.life;
         for (operation, taken) in operations.iter().zip(&fate.taken) {
             if *taken {
+                let known =
+                    state.vendor.taken.contains_key(operation) && !state.fates.was_revived(operation.0);
+                if known && self.plan.ambiguous == Some(WhenAmbiguous::Hold) {
+                    state.problems.push(format!("{operation:?} happened twice"));
+                }
                 state.vendor.taken.insert(*operation, (life, false));
             }
         }
@@ -303,6 +313,6 @@ impl Owner for Machine {
             return None;
         }
         self.0.lock().vendor.credential_mended = true;
-        Some(Arc::new(SimulatedSink::new()))
+        Some(Arc::new(SimulatedSink::new(&self.0)))
     }
 }

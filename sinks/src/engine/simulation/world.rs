@@ -5,8 +5,9 @@ use super::time::Virtual;
 use crate::engine::OrderMode;
 use crate::engine::state::{LaneState, Save, fold};
 use pipeline::Micros;
+use pipeline::connection::WhenAmbiguous;
 use pipeline::delivery::lane_store::{Checkpoint, Dead};
-use pipeline::delivery::{LaneId, Outcome, Record};
+use pipeline::delivery::{LaneId, Outcome, Record, codec};
 use pipeline::event::Event;
 use pipeline::log::{Offset, PartitionId};
 use rand::rngs::StdRng;
@@ -67,6 +68,12 @@ pub(super) struct Fates {
     attempts: BTreeMap<Offset, u32>,
     released: BTreeSet<Offset>,
     revived: BTreeSet<Offset>,
+    /// The events of requests that may leave.
+    intents: BTreeSet<Offset>,
+    /// The events that are ambiguous until a person decides.
+    ambiguous: BTreeSet<Offset>,
+    /// How many attempts of an event may have been none.
+    unclear: BTreeMap<Offset, u32>,
     undecided: BTreeSet<Offset>,
     cursor: Offset,
 }
@@ -144,6 +151,10 @@ impl World {
             state.disk.journal.push(Record { lane, cursor: Offset::MAX, ..record.clone() });
         }
         for record in records {
+            // As the journal's bytes have it.
+            let mut bytes = Vec::new();
+            codec::encode(&record, &mut bytes);
+            let record = codec::decode(&bytes).expect("what was written can be read");
             let problem = self.look_at(&mut state, &record);
             state.problems.extend(problem.map(|problem| format!("{problem}: {record:?}")));
             state.disk.journal.push(record);
@@ -156,15 +167,35 @@ impl World {
         let State { fates, vendor, .. } = state;
         let mut problem = None;
         for &offset in &record.offsets {
+            if record.outcome == Outcome::Intent {
+                fates.intend(offset, record.attempt > 0);
+                continue;
+            }
+            fates.intents.remove(&offset);
+            // What is ambiguous is as good as dead, or is tried again.
+            let is_ambiguous = record.outcome == Outcome::Ambiguous;
+            let outcome = match record.outcome {
+                Outcome::Ambiguous if record.next_at.is_some() => Outcome::Retry,
+                Outcome::Ambiguous => Outcome::Dead,
+                outcome => outcome,
+            };
+            if is_ambiguous && outcome == Outcome::Dead {
+                fates.ambiguous.insert(offset);
+            }
             let before = fates.last.get(&offset).copied();
+            if record.outcome == Outcome::Ambiguous {
+                *fates.unclear.entry(offset).or_default() += 1;
+            }
             let known = fates.attempts.get(&offset).copied().unwrap_or(0);
             let sent = vendor.attempts.get(&offset).copied().unwrap_or(0);
+            let sent = sent + fates.unclear.get(&offset).copied().unwrap_or(0);
             let poisonous = self.plan.poison.contains(&offset);
-            let wrong = match record.outcome {
+            let held = is_ambiguous && self.plan.ambiguous == Some(WhenAmbiguous::Hold);
+            let wrong = match outcome {
                 Outcome::Released | Outcome::Revived => None,
                 _ if before.is_some_and(is_final) => Some("decided twice"),
                 Outcome::Filtered if self.wants(offset) => Some("left out an event that is wanted"),
-                Outcome::Dead if !poisonous => Some("gave an event up that is fine"),
+                Outcome::Dead if !poisonous && !held => Some("gave an event up that is fine"),
                 Outcome::Retry if record.attempt <= known => Some("counted an attempt twice"),
                 Outcome::Retry | Outcome::Delivered | Outcome::Dead if record.attempt > sent => {
                     Some("counted an attempt that was none")
@@ -175,10 +206,11 @@ impl World {
                 _ => None,
             };
             problem = problem.or(wrong);
-            match record.outcome {
+            match outcome {
                 Outcome::Released => drop(fates.released.insert(offset)),
                 Outcome::Revived => {
                     fates.revived.insert(offset);
+                    fates.ambiguous.remove(&offset);
                     fates.attempts.remove(&offset);
                     fates.last.insert(offset, Outcome::Revived);
                 }
@@ -212,6 +244,9 @@ impl World {
             problems.push(format!("sent {offsets:?} while it was held"));
         }
         for (index, &offset) in offsets.iter().enumerate() {
+            if self.plan.ambiguous.is_some() && !state.fates.intents.contains(&offset) {
+                problems.push(format!("sent {offset}, of which no durable intent is known"));
+            }
             if !self.wants(offset) {
                 problems.push(format!("sent {offset}, which is not wanted"));
             }
@@ -297,6 +332,9 @@ impl World {
             let right = match fate {
                 Some(Outcome::Delivered) => self.wants(offset) && self.is_taken(&state.vendor, offset),
                 Some(Outcome::Filtered) => !self.wants(offset),
+                Some(Outcome::Dead) if state.fates.ambiguous.contains(&offset) => {
+                    self.plan.ambiguous.is_some()
+                }
                 Some(Outcome::Dead) => self.plan.poison.contains(&offset) && !state.vendor.poison_mended,
                 _ => false,
             };
@@ -339,4 +377,18 @@ impl Disk {
 fn is_final(outcome: Outcome) -> bool {
     use Outcome::*;
     matches!(outcome, Delivered | Filtered | Suppressed | Dead)
+}
+
+impl Fates {
+    fn intend(&mut self, offset: Offset, leaves: bool) {
+        if leaves {
+            self.intents.insert(offset);
+        } else {
+            self.intents.remove(&offset);
+        }
+    }
+
+    pub(super) fn was_revived(&self, offset: Offset) -> bool {
+        self.revived.contains(&offset)
+    }
 }

@@ -41,6 +41,7 @@ fn a_whole_routing_is_read_and_written_as_the_same_json() {
         ],
         "rate_cap": 12.5,
         "order": "strict",
+        "ambiguous": "hold",
         "consent": {"categories": ["Advertising"], "required": true},
     });
     let routing = parse(given.clone()).unwrap();
