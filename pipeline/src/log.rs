@@ -9,6 +9,7 @@ pub mod dedup;
 mod file_reader;
 mod frame;
 mod fresh;
+pub(crate) mod lease;
 pub(crate) mod maintenance;
 mod published;
 mod reader;

@@ -146,3 +146,48 @@ fn verify(dir: &Path, bucket: &s3::Server, prefix: &str) {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert_eq!(output.status.code(), Some(0), "`flowstate verify` found:\n{said}");
 }
+
+#[test]
+fn three_nodes_append_to_the_same_tables_and_nothing_is_lost_or_stored_twice() {
+    let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(10);
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let bucket = s3::Server::start().unwrap();
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let start = |node: usize| {
+        Start::on(dirs[node].path())
+            .in_bucket(&bucket, "shared")
+            .set("COMMIT_AGE_S", "0.1")
+            .set("COMMIT_BYTES", "20000")
+    };
+    let mut teams: Vec<_> = (0..3_u64).map(|node| Sender::team(seed.wrapping_add(node << 8), 2)).collect();
+    for round in 0..rounds {
+        let moments: Vec<u64> = (0..3).map(|_| rng.random_range(1..1_000)).collect();
+        // All three make the tables at once in the first round; later each is killed on its own.
+        std::thread::scope(|scope| {
+            for ((node, team), moment) in teams.iter_mut().enumerate().zip(moments) {
+                let start = &start;
+                scope.spawn(move || run_until(start(node).run(), team, moment, Server::kill));
+            }
+        });
+        eprintln!("round {} of {rounds}", round + 1);
+    }
+    let servers: Vec<_> = (0..3).map(|node| start(node).run()).collect();
+    let mut acknowledged = 0;
+    for (server, team) in servers.iter().zip(&mut teams) {
+        check_stored_once(server, team);
+        acknowledged += team.iter().map(|sender| sender.acknowledged.len() as i64).sum::<i64>();
+    }
+    for server in &servers {
+        until("a node to see what the others have committed", || {
+            (server.number("SELECT count(*) FROM events") == acknowledged).then_some(())
+        });
+        assert_eq!(server.number("SELECT count(DISTINCT log_partition) FROM receipts"), 3);
+        assert_eq!(server.number(HOLES), 0, "offsets are not dense");
+        check_accounts(server);
+    }
+    for (server, dir) in servers.into_iter().zip(&dirs) {
+        assert!(server.stop().success());
+        verify(dir.path(), &bucket, "shared");
+    }
+}

@@ -137,11 +137,9 @@ impl Deliveries {
     /// Flushes every 2 s, or as soon as 20,000 records wait, and looks after the table, until
     /// [`Deliveries::close`]. Give it a task of its own.
     pub async fn run(self: Arc<Self>) {
-        let maintenance = Maintenance {
-            tables: vec![Arc::clone(&self.table)],
-            stopped: self.stop.subscribe(),
-            published: None,
-        };
+        let (tables, stopped) = (vec![Arc::clone(&self.table)], self.stop.subscribe());
+        let lease = self.table.lease("deliveries", &self.journal.id().0);
+        let maintenance = Maintenance { tables, lease, stopped, published: None };
         tokio::join!(self.flush_when_due(), maintenance.run());
     }
 

@@ -1,7 +1,9 @@
-//! Work that keeps the tables quick to read: compaction, checkpoints, and cleaning up.
+//! Work that keeps the tables quick to read: compaction, checkpoints, and cleaning up; and taking in
+//! what other nodes have committed.
 
 use super::LogError;
 use super::census::{self, Census};
+use super::lease::Lease;
 use super::published::Published;
 use super::table::promoted::{COLUMNS_MAX, ColumnChange, ColumnError};
 use super::table::{Compacted, CompactionPolicy, Retention, Table, TableKind};
@@ -10,7 +12,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often each table is looked at.
+/// How often the commits of other nodes are looked for.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How often each table is looked after.
 const TICK: Duration = Duration::from_secs(5);
 
 /// How often files and log entries that nobody needs are looked for.
@@ -21,6 +26,8 @@ const BACKFILL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Maintenance {
     pub(crate) tables: Vec<Arc<Table>>,
+    /// Whose turn it is among several nodes.
+    pub(crate) lease: Lease,
     pub(crate) stopped: watch::Receiver<bool>,
     /// Where to tell which frequent properties get no column; without it there is no census.
     pub(crate) published: Option<Arc<Published>>,
@@ -29,13 +36,30 @@ pub(crate) struct Maintenance {
 impl Maintenance {
     /// Runs until it is stopped, between two pieces of work. A failure is told and tried again.
     pub(crate) async fn run(mut self) {
-        let mut clean_at = Instant::now() + CLEAN;
+        let (mut tick_at, mut clean_at) = (Instant::now() + TICK, Instant::now() + CLEAN);
         let mut backfill_at = Instant::now() + BACKFILL;
         let mut census = Census::default();
         loop {
             tokio::select! {
                 _ = self.stopped.changed() => return,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(REFRESH) => {}
+            }
+            for table in &self.tables {
+                if let Err(error) = table.refresh().await {
+                    tracing::warn!(%error, table = table.kind().name(), "commits of other nodes cannot be read");
+                }
+            }
+            if Instant::now() < tick_at {
+                continue;
+            }
+            tick_at = Instant::now() + TICK;
+            match self.lease.hold().await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "the tables are not looked after");
+                    continue;
+                }
             }
             let clean = Instant::now() >= clean_at;
             if clean {

@@ -4,6 +4,7 @@ use super::appender::Appender;
 use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
+use super::lease::Lease;
 use super::maintenance::Maintenance;
 use super::published::{Published, bounds};
 use super::rows::Rows;
@@ -81,7 +82,8 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
         released: 0,
         config,
     };
-    let maintenance = Maintenance { tables, stopped, published: Some(Arc::clone(&published)) };
+    let lease = Lease::new(&store, "log", &partition.0, clock);
+    let maintenance = Maintenance { tables, lease, stopped, published: Some(Arc::clone(&published)) };
     let background = vec![
         background("log-committer", &published, move || committer.run(received))?,
         background("log-maintenance", &published, move || maintenance.run())?,

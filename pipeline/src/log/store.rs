@@ -102,6 +102,11 @@ impl Store {
         url
     }
 
+    /// Whether other machines may use it, too.
+    pub(crate) fn is_bucket(&self) -> bool {
+        self.root.scheme() == "s3"
+    }
+
     /// Makes sure that all entries of a directory below the root are durable, whoever wrote them.
     ///
     /// A process may have died between an entry and its fsync; what is read after a restart can

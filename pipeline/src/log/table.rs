@@ -23,6 +23,7 @@ pub use compact::{Compacted, CompactionPolicy};
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};
 
+use super::lease::Lease;
 use super::store::Store;
 use super::{Offset, PartitionId};
 use crate::Clock;
@@ -158,6 +159,11 @@ impl Table {
     /// The last offset committed for a partition; `None` before its first commit.
     pub fn committed(&self, partition: &PartitionId) -> Option<Offset> {
         self.published.load().committed.get(partition).copied()
+    }
+
+    /// The lease `name` in the table's store, for a node that is called `owner`.
+    pub(crate) fn lease(&self, name: &str, owner: &str) -> Lease {
+        Lease::new(&self.location.store, name, owner, self.clock.clone())
     }
 
     fn publish(&self, state: &State) {
