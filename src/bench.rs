@@ -6,6 +6,7 @@
 
 mod commits;
 pub(crate) mod deliver;
+mod durable;
 mod load;
 mod machine;
 mod measure;
@@ -49,6 +50,12 @@ pub(crate) struct BenchArgs {
     /// A directory to measure in, on the disk in question; it is made and removed again
     #[arg(long, default_value = "./flowstate-bench")]
     data: PathBuf,
+    /// Measure only how long it takes until an event is acknowledged as an object, in `object` durability
+    #[arg(long, value_parser = ["object"])]
+    durability: Option<String>,
+    /// With `--durability`: the store, such as s3://bucket/prefix; a directory below `--data` when not set
+    #[arg(long, requires = "durability")]
+    store: Option<String>,
     /// Write the table in Markdown
     #[arg(long)]
     markdown: bool,
@@ -82,6 +89,9 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     let mut sheet = Sheet::default();
     let outcome = (1..=args.repeats).try_for_each(|repeat| {
         eprintln!("repeat {repeat} of {}", args.repeats);
+        if args.durability.is_some() {
+            return durable::measure(args, repeat, &mut sheet);
+        }
         measure::repeat(args, repeat, &mut sheet)?;
         commits::measure(args, repeat, &mut sheet)
     });

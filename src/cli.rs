@@ -57,6 +57,12 @@ pub(crate) enum Command {
     Column(ColumnArgs),
     /// Seal the credentials of connections under a new key
     Keys(KeysArgs),
+    /// Take over the partition of a node that is lost for good
+    ///
+    /// For nodes with `durability = "object"`: everything they acknowledged moves into the tables, each
+    /// event once. Without PARTITION, lists the partitions. May be repeated, and run anywhere that
+    /// reaches the store.
+    Adopt(AdoptArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
     /// Measure
@@ -297,6 +303,24 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         flags: Flags<false>,
     },
+}
+
+/// `flowstate adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowstate adopt --store s3://company-log/flowstate
+  flowstate adopt 4f2a90c1d3e85b67 --store s3://company-log/flowstate")]
+pub(crate) struct AdoptArgs {
+    /// The partition to take over, as `flowstate adopt` lists it
+    pub(crate) partition: Option<String>,
+    /// Even if it was written to within the last minute: its node, if it lives, takes no more events
+    /// until it is restarted
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
 }
 
 /// `flowstate verify`.

@@ -2,6 +2,7 @@
 //!
 //! Here is wiring only: the command line, the settings, and which rooms are opened.
 
+mod adopt;
 mod bench;
 mod cli;
 mod column;
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Source(args) => source::run(args).await?,
         Command::Column(args) => column::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
+        Command::Adopt(args) => adopt::run(args).await?,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {
             BenchCommand::Ingest(args) => bench::run(args).await?,

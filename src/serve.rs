@@ -124,6 +124,7 @@ pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
     Ok(LogConfig {
         dir: settings.data.clone(),
         store: settings.store()?,
+        durability: settings.durability,
         wal_bytes_max: settings.wal_bytes_max,
         segment_bytes: segment_bytes(settings),
         commit_age: settings.commit_age,

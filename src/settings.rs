@@ -12,6 +12,7 @@ mod values;
 pub(crate) use known::{KNOWN, Scope, Setting};
 pub(crate) use values::{LogFormat, Private};
 
+use pipeline::log::Durability;
 use pipeline::log::store::StoreConfig;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     /// The `AWS_…` variables of the environment.
     pub(crate) store_access: Vec<(String, Private)>,
     pub(crate) control: Option<PathBuf>,
+    pub(crate) durability: Durability,
     pub(crate) commit_age: Duration,
     pub(crate) commit_bytes: u64,
     pub(crate) wal_bytes_max: u64,
@@ -151,6 +153,7 @@ impl Settings {
             store: None,
             store_access: Vec::new(),
             control: None,
+            durability: Durability::Local,
             commit_age: Duration::ZERO,
             commit_bytes: 0,
             wal_bytes_max: 0,

@@ -62,6 +62,7 @@ impl From<AppendError> for Fault {
         let (code, retry_after_s) = match error {
             AppendError::Overloaded { retry_after_s } => ("overloaded", retry_after_s),
             AppendError::StorageFull { retry_after_s, .. } => ("storage_full", retry_after_s),
+            AppendError::StoreUnavailable { retry_after_s, .. } => ("storage_unavailable", retry_after_s),
             AppendError::ShuttingDown => ("shutting_down", RETRY_AFTER_S),
             AppendError::TooLarge { .. } => {
                 return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);

@@ -163,9 +163,14 @@ async fn any_content_type_of_a_client_is_taken() {
 async fn a_log_that_takes_nothing_is_a_reason_to_come_again() {
     let server = server().await;
     type Refusal = (fn() -> AppendError, &'static str, &'static str);
-    let refusals: [Refusal; 4] = [
+    let refusals: [Refusal; 5] = [
         (|| AppendError::Overloaded { retry_after_s: 7 }, "overloaded", "7"),
         (|| AppendError::StorageFull { reason: "disk".into(), retry_after_s: 60 }, "storage_full", "60"),
+        (
+            || AppendError::StoreUnavailable { reason: "refused".into(), retry_after_s: 5 },
+            "storage_unavailable",
+            "5",
+        ),
         (|| AppendError::ShuttingDown, "shutting_down", "1"),
         (|| AppendError::Failed("fsync".into()), "overloaded", "1"),
     ];

@@ -2,6 +2,7 @@
 //!
 //! The promises of the log stand on [`Log`].
 
+mod adopt;
 mod appender;
 mod census;
 mod committer;
@@ -11,6 +12,7 @@ mod frame;
 mod fresh;
 pub(crate) mod lease;
 pub(crate) mod maintenance;
+mod objects;
 mod published;
 mod reader;
 mod recovery;
@@ -22,6 +24,7 @@ mod tail;
 pub mod verify;
 pub mod wal;
 
+pub use adopt::{Adopted, PartitionReport, PartitionState, adopt, partitions};
 pub use census::NotPromoted;
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
@@ -63,6 +66,16 @@ impl std::fmt::Display for PartitionId {
     }
 }
 
+/// What [`Log::append`] waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The records survive a crash and loss of power: they are synced to the WAL on the local disk.
+    #[default]
+    Local,
+    /// They survive the loss of the machine, too: they are an object in the store besides.
+    Object,
+}
+
 /// How the log is kept.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -70,6 +83,8 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// Where the tables lie.
     pub store: store::StoreConfig,
+    /// What an append waits for.
+    pub durability: Durability,
     /// The WAL takes no more than this; beyond it appends are refused with [`AppendError::StorageFull`].
     pub wal_bytes_max: u64,
     /// The size of one WAL segment.
@@ -95,7 +110,7 @@ pub struct Appended {
     pub duplicates: Vec<u32>,
 }
 
-/// Why an append was not taken. Nothing of it was kept.
+/// Why an append was not taken. Nothing of it was kept, unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// Too much is waiting to be written. Try again after the given seconds.
@@ -117,6 +132,15 @@ pub enum AppendError {
     TooLarge {
         /// What one batch may take.
         bytes_max: u64,
+    },
+    /// With [`Durability::Object`]: the store cannot be written to. Try again after the given seconds;
+    /// the records may be kept, so with the same message ids.
+    #[error("the records cannot be stored: {reason}")]
+    StoreUnavailable {
+        /// What the store answered.
+        reason: String,
+        /// Seconds to wait.
+        retry_after_s: u64,
     },
     /// The log is being closed. Try again with the next process.
     #[error("the log is shutting down")]
@@ -210,7 +234,8 @@ impl LogError {
 /// The append-only log of one node.
 ///
 /// 1. **Durable.** When [`Log::append`] returns, the records survive `kill -9` and power loss: they
-///    were written and synced (`fdatasync`) to the WAL.
+///    were written and synced (`fdatasync`) to the WAL. With [`Durability::Object`] they survive the
+///    loss of the machine, too: they are an object in the store, and another node can [`adopt`] them.
 /// 2. **Atomic.** A reader sees all of one append or none of it.
 /// 3. **Ordered.** Offsets are dense at append and follow its order; `received_at` (µs) strictly
 ///    increases. A reader sees no gap and no repeat, across restarts, commits and compaction.
@@ -241,6 +266,8 @@ pub struct Log {
 pub struct Status {
     /// Why appending ended; `None` while it goes on.
     pub failed: Option<String>,
+    /// With [`Durability::Object`]: why no appends are taken just now; `None` while they are.
+    pub waiting: Option<String>,
     /// What the last commit failed with; `None` when it did not. Appending goes on meanwhile.
     pub commit_error: Option<String>,
     /// The first offset behind the log.
@@ -267,7 +294,8 @@ impl Log {
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was kept, except after [`AppendError::Failed`], where nobody
-    /// knows until the restart.
+    /// knows until the restart, and after [`AppendError::StoreUnavailable`], where the records may be
+    /// kept; a repeat with the same message ids is then a duplicate.
     pub async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         self.appender.append(batch).await
     }
@@ -329,6 +357,7 @@ impl Log {
         let (tables, bounds, _pin) = self.published.pin();
         Status {
             failed: self.appender.failed().map(ToOwned::to_owned).or_else(|| self.published.ended()),
+            waiting: self.appender.waiting(),
             commit_error: self.published.commit_error(),
             end: self.tail.end(),
             committed: bounds[TableKind::Receipts.index()],
@@ -362,6 +391,15 @@ impl Log {
             return Err(LogError::store("a background thread of the log ended early", "it panicked"));
         }
         outcome
+    }
+
+    /// Ends it without a commit, as a crash does, and lets go of the directory.
+    #[cfg(test)]
+    async fn abandon(self) {
+        self.stop.send_replace(true);
+        let _ = self.command(Command::Abandon).await;
+        self.appender.end().await;
+        self.tail.close();
     }
 
     async fn command(

@@ -54,6 +54,7 @@ fn config(dir: &std::path::Path) -> anyhow::Result<LogConfig> {
         store: url::Url::from_directory_path(&tables)
             .map_err(|()| anyhow::anyhow!("a path for tables"))?
             .into(),
+        durability: Default::default(),
         wal_bytes_max: 1 << 30,
         segment_bytes: 64 << 20,
         commit_age: Duration::from_secs(3600),

@@ -129,6 +129,7 @@ fn at_rest(data: &Path) -> anyhow::Result<u64> {
         store: url::Url::from_directory_path(&tables)
             .map_err(|()| anyhow::anyhow!("a path for tables"))?
             .into(),
+        durability: Default::default(),
         wal_bytes_max: 8 << 30,
         segment_bytes: 64 << 20,
         commit_age: Duration::from_secs(5),

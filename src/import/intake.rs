@@ -46,7 +46,9 @@ fn refused(error: ImportError) -> ImportsError {
         }
         ImportError::Append(AppendError::Failed(_)) => ImportsError::Failed(message),
         ImportError::Append(
-            AppendError::Overloaded { retry_after_s } | AppendError::StorageFull { retry_after_s, .. },
+            AppendError::Overloaded { retry_after_s }
+            | AppendError::StorageFull { retry_after_s, .. }
+            | AppendError::StoreUnavailable { retry_after_s, .. },
         ) => ImportsError::Busy { message, retry_after_s: retry_after_s.max(1) },
         ImportError::Append(AppendError::ShuttingDown) | ImportError::Failed => {
             ImportsError::Busy { message, retry_after_s: RETRY_AFTER_S }

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::values::{self, LogFormat, Refused, Taken, bytes, number, put, seconds};
+use pipeline::log::Durability;
 
 /// One setting.
 pub(crate) struct Setting {
@@ -139,6 +140,22 @@ pub(crate) const KNOWN: &[Setting] = &[
          for development and tests",
         "true or false",
         |s, text| put(&mut s.allow_private_egress, text.parse().ok()),
+    ),
+    setting(
+        "durability",
+        Scope::Server,
+        "local",
+        "When an event is acknowledged: synced to the local disk, or stored as an object, too, so that it \
+         survives the loss of the machine (see `flowstate adopt`)",
+        "local or object",
+        |s, text| {
+            let durability = match text {
+                "local" => Some(Durability::Local),
+                "object" => Some(Durability::Object),
+                _ => None,
+            };
+            put(&mut s.durability, durability)
+        },
     ),
     setting(
         "commit_age_s",

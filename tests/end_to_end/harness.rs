@@ -198,6 +198,12 @@ impl Server {
         values.sum()
     }
 
+    /// The partition it appends to.
+    pub(crate) fn partition(&self) -> String {
+        let file = std::fs::read_to_string(self.dir.join("wal/partition")).unwrap();
+        file.lines().nth(1).expect("the second line names the partition").to_owned()
+    }
+
     /// Gets a document of the management API.
     pub(crate) fn api(&self, path: &str) -> Value {
         let reply = self.send(&Request::get(path).bearer(ADMIN_KEY));
@@ -236,12 +242,17 @@ pub(crate) fn bucket_access(bucket: &s3::Server) -> [(String, String); 4] {
 
 /// Runs `flowstate` with these words on a data directory whose tables lie in a bucket.
 pub(crate) fn flowstate_on_bucket(dir: &Path, bucket: &s3::Server, prefix: &str, words: &[&str]) -> Output {
+    flowstate_on(dir, &bucket_url(prefix), &bucket_access(bucket), words)
+}
+
+/// Runs `flowstate` with these words on a data directory and a store.
+pub(crate) fn flowstate_on(dir: &Path, store: &str, env: &[(String, String)], words: &[&str]) -> Output {
     Command::new(binary())
         .args(words)
         .arg("--data")
         .arg(dir)
-        .args(["--store", &bucket_url(prefix)])
-        .envs(bucket_access(bucket))
+        .args(["--store", store])
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .output()
         .unwrap()

@@ -5,6 +5,8 @@
 //! [`harness::skip`] and is counted as skipped.
 
 #[cfg(test)]
+mod adoption;
+#[cfg(test)]
 mod buckets;
 #[cfg(test)]
 mod clients;

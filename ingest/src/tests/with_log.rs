@@ -13,6 +13,7 @@ fn config(dir: &std::path::Path) -> LogConfig {
     LogConfig {
         dir: dir.join("log"),
         store: url::Url::from_directory_path(dir.join("tables")).unwrap().into(),
+        durability: Default::default(),
         wal_bytes_max: 64 << 20,
         segment_bytes: 8 << 20,
         commit_age: Duration::from_secs(3_600),

@@ -1,12 +1,15 @@
 //! The one thread that owns the WAL and the deduplication index: group commit.
 //!
 //! It drains the queue, decides duplicates, writes one group, syncs it once, and then answers all
-//! who wait. There is no artificial delay: while one group is synced, the next one gathers.
+//! who wait. There is no artificial delay: while one group is synced, the next one gathers. With
+//! [`super::Durability::Object`] the group is stored as an object before the answers; what happens
+//! when it cannot be stands on [`Owner`].
 
 mod group_ids;
 
 use super::dedup::Dedup;
 use super::frame::{self, Batch};
+use super::objects::{Owner, PutError, Unstored};
 use super::tail::{Group, Tail};
 use super::wal::{self, Wal, WalError};
 use super::{AppendError, Appended, Offset};
@@ -14,7 +17,7 @@ use crate::{Clock, Micros};
 use group_ids::GroupIds;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -31,8 +34,12 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// When nothing came for this long, the last group is confirmed (see [`Wal::confirm`]).
 const IDLE: Duration = Duration::from_millis(200);
 
+/// How long after a put that failed the group is put again.
+const PUT_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1_000 });
+
 const RETRY_AFTER_S: u64 = 1;
 const RETRY_AFTER_FULL_S: u64 = 10;
+const RETRY_AFTER_STORE_S: u64 = 5;
 
 type Answer = oneshot::Sender<Result<Appended, AppendError>>;
 
@@ -58,12 +65,16 @@ struct Shared {
     append_bytes_max: u64,
     stopped: AtomicBool,
     failed: OnceLock<String>,
+    /// Why the last group is not in the store.
+    waiting: Mutex<Option<String>>,
 }
 
 impl Appender {
-    /// Starts the thread. `next` and `last_received_at` go on from what was recovered.
+    /// Starts the thread. `next` and `last_received_at` go on from what was recovered. With `objects`,
+    /// every group is stored as an object, too.
     pub(crate) fn start(
         wal: Wal,
+        objects: Option<Owner>,
         dedup: Dedup,
         tail: Arc<Tail>,
         clock: Clock,
@@ -76,10 +87,14 @@ impl Appender {
             append_bytes_max: wal.group_bytes_max(),
             stopped: AtomicBool::new(false),
             failed: OnceLock::new(),
+            waiting: Mutex::default(),
         });
+        let objects = objects.map(Puts::new).transpose()?;
         let next = tail.end();
         let thread = Thread {
             wal,
+            objects,
+            unstored: None,
             dedup,
             tail,
             clock,
@@ -137,6 +152,11 @@ impl Appender {
         self.shared.failed.get().map(String::as_str)
     }
 
+    /// Why appends are refused until the store is back; `None` while all is well.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Bytes the WAL takes on disk.
     pub(crate) fn wal_bytes(&self) -> u64 {
         self.shared.wal_bytes.load(Relaxed)
@@ -175,6 +195,9 @@ impl Appender {
 
 struct Thread {
     wal: Wal,
+    objects: Option<Puts>,
+    /// The last group, while it is in the WAL alone, and when it was last put. Nothing comes after it.
+    unstored: Option<(Unstored, Instant)>,
     dedup: Dedup,
     tail: Arc<Tail>,
     clock: Clock,
@@ -251,6 +274,13 @@ impl Thread {
     }
 
     fn receive(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        while self.unstored.is_some() {
+            match messages.recv_timeout(PUT_AGAIN) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.put_again(),
+            }
+        }
         if self.confirmed {
             return messages.recv().ok();
         }
@@ -259,7 +289,7 @@ impl Thread {
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(error) = self.wal.confirm() {
-                    self.fail(&error);
+                    self.fail(&error.to_string());
                 }
                 self.confirmed = true;
                 messages.recv().ok()
@@ -274,6 +304,11 @@ impl Thread {
             let _ = answer.send(Err(AppendError::Failed(reason.clone())));
             return;
         }
+        self.put_again();
+        if let Some(refused) = self.refusal() {
+            let _ = answer.send(Err(refused));
+            return;
+        }
         if let Err(error) = self.catch_up() {
             let full =
                 AppendError::StorageFull { reason: error.to_string(), retry_after_s: RETRY_AFTER_FULL_S };
@@ -285,7 +320,7 @@ impl Thread {
         let duplicates = match self.decide(&batch, offset, received_at) {
             Ok(duplicates) => duplicates,
             Err(error) => {
-                self.fail(&error);
+                self.fail(&error.to_string());
                 let _ = answer.send(Err(AppendError::Failed(error.to_string())));
                 return;
             }
@@ -332,50 +367,104 @@ impl Thread {
     fn write(&mut self, group: Vec<Pending>) {
         let Some(first) = group.first().map(|pending| pending.appended.offset) else { return };
         let size = self.payload.len();
-        let written = self.wal.append(&wal::Group {
+        let written = self.wal.write(&wal::Group {
             first_offset: first,
             end_offset: self.next,
             last_received_at: self.last_received_at,
             payload: &self.payload,
         });
         match written {
-            Ok(()) => self.written(first, group),
+            Ok(()) => {
+                self.confirmed = false;
+                metrics::counter!("flowstate_log_fsyncs_total").increment(1);
+                let payload = std::mem::take(&mut self.payload).into();
+                let (end, last_received_at) = (self.next, self.last_received_at);
+                self.store(Unstored { first, end, last_received_at, payload }, group);
+            }
             Err(error @ (WalError::Full { .. } | WalError::TooLarge { .. })) => {
                 // Nothing was written, so these offsets are free again.
                 self.next = first;
+                self.ids.clear();
                 let reason = error.to_string();
                 let full =
                     || AppendError::StorageFull { reason: reason.clone(), retry_after_s: RETRY_AFTER_FULL_S };
                 answer_all(group, full);
             }
             Err(error) => {
-                self.fail(&error);
+                self.fail(&error.to_string());
                 answer_all(group, || AppendError::Failed(error.to_string()));
             }
         }
         // The bytes of a group that was written live on in the tail; the next is likely as large.
         self.payload.clear();
         self.payload.reserve(size);
-        self.ids.clear();
     }
 
-    fn written(&mut self, first: Offset, group: Vec<Pending>) {
-        self.confirmed = false;
-        metrics::counter!("flowstate_log_fsyncs_total").increment(1);
-        metrics::gauge!("flowstate_log_end_offset").set(self.next as f64);
-        self.tail.push(Group {
-            first,
-            end: self.next,
-            payload: std::mem::take(&mut self.payload).into(),
-            since: Instant::now(),
-        });
-        self.durable = self.next;
+    /// Stores what the WAL holds since a moment, where that is wanted, and answers everyone in the
+    /// group.
+    fn store(&mut self, unstored: Unstored, group: Vec<Pending>) {
+        let put = self.objects.as_mut().map_or(Ok(()), |objects| objects.put(&unstored));
+        match put {
+            Ok(()) => {
+                self.stored(unstored);
+                for pending in group {
+                    // A request whose client has gone needs no answer.
+                    let _ = pending.answer.send(Ok(pending.appended));
+                }
+            }
+            Err(PutError::Unavailable(reason)) => {
+                tracing::warn!(
+                    reason,
+                    "the store does not take the log's records; appends are refused until it does"
+                );
+                self.wait_for_store(unstored, reason);
+                answer_all(group, || self.refusal().unwrap_or(AppendError::ShuttingDown));
+            }
+            Err(PutError::Lost(reason)) => {
+                self.fail(&reason);
+                answer_all(group, || AppendError::Failed(reason.clone()));
+            }
+        }
+    }
+
+    /// Stores the group that waits, when it is time for another try.
+    fn put_again(&mut self) {
+        let due = |tried: &mut (Unstored, Instant)| tried.1.elapsed() >= PUT_AGAIN;
+        let Some((unstored, _)) = self.unstored.take_if(due) else { return };
+        match self.objects.as_mut().map_or(Ok(()), |objects| objects.put(&unstored)) {
+            Ok(()) => {
+                *self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                tracing::info!("the store takes the log's records again");
+                self.stored(unstored);
+            }
+            Err(PutError::Unavailable(reason)) => self.wait_for_store(unstored, reason),
+            Err(PutError::Lost(reason)) => self.fail(&reason),
+        }
+    }
+
+    fn wait_for_store(&mut self, unstored: Unstored, reason: String) {
+        *self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.unstored = Some((unstored, Instant::now()));
+    }
+
+    /// Why nothing can be appended just now.
+    fn refusal(&self) -> Option<AppendError> {
+        if let Some(reason) = self.shared.failed.get() {
+            return Some(AppendError::Failed(reason.clone()));
+        }
+        let reason = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(AppendError::StoreUnavailable { reason, retry_after_s: RETRY_AFTER_STORE_S })
+    }
+
+    /// Shows everyone a group that is as durable as it has to be.
+    fn stored(&mut self, group: Unstored) {
+        metrics::gauge!("flowstate_log_end_offset").set(group.end as f64);
+        self.wal.show();
+        let Unstored { first, end, payload, .. } = group;
+        self.tail.push(Group { first, end, payload, since: Instant::now() });
+        self.durable = end;
         self.remember();
         self.note_wal_bytes();
-        for pending in group {
-            // A request whose client has gone needs no answer.
-            let _ = pending.answer.send(Ok(pending.appended));
-        }
     }
 
     /// Gives the index the ids that are durable now.
@@ -424,10 +513,26 @@ impl Thread {
         }
     }
 
-    fn fail(&self, error: &dyn std::error::Error) {
-        let reason = error.to_string();
-        tracing::error!(reason, "the log cannot be written any more: restart, after mending the disk");
-        let _ = self.shared.failed.set(reason);
+    fn fail(&self, reason: &str) {
+        tracing::error!(reason, "the log cannot be written any more: restart, after mending what is named");
+        let _ = self.shared.failed.set(reason.to_owned());
+    }
+}
+
+/// The way from the thread to the store.
+struct Puts {
+    owner: Owner,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Puts {
+    fn new(owner: Owner) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { owner, runtime })
+    }
+
+    fn put(&mut self, group: &Unstored) -> Result<(), PutError> {
+        self.runtime.block_on(self.owner.put(group))
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Flush(oneshot::Sender<Result<(), String>>),
     /// The same, and end.
     Close(oneshot::Sender<Result<(), String>>),
+    /// End without a commit, as a crash does.
+    #[cfg(test)]
+    Abandon(oneshot::Sender<Result<(), String>>),
 }
 
 pub(crate) struct Committer {
@@ -58,6 +61,11 @@ impl Committer {
                 command = commands.recv() => Some(command),
                 () = tokio::time::sleep(TICK) => None,
             };
+            #[cfg(test)]
+            if let Some(Some(Command::Abandon(done))) = command {
+                let _ = done.send(Ok(()));
+                return;
+            }
             let outcome = match &command {
                 Some(_) => self.commit_until(self.tail.end()).await,
                 None if Instant::now() < not_before => continue,
@@ -76,6 +84,8 @@ impl Committer {
                     let _ = done.send(outcome.map_err(|error| error.to_string()));
                     return;
                 }
+                #[cfg(test)]
+                Some(Some(Command::Abandon(_))) => unreachable!("it was met above"),
                 Some(None) => return,
                 None => match outcome {
                     Ok(()) => retry = RETRY.0,
@@ -111,14 +121,7 @@ impl Committer {
     async fn commit_next(&mut self) -> Result<(), LogError> {
         let began = Instant::now();
         let part = self.gather().await?;
-        let last = part.end - 1;
-        let partition = self.partition.clone();
-        let after = TableKind::ALL.map(|kind| self.tables[kind.index()].committed(&partition));
-        let groups = part.groups;
-        let batches = blocking(move || build(Rows::after(partition, after), &groups)).await?;
-        for kind in TableKind::ALL {
-            self.tables[kind.index()].append(&self.partition, batches.get(kind).to_vec(), last).await?;
-        }
+        commit(&self.tables, &self.partition, part.groups, part.end).await?;
         failpoint::hit("after_commit_before_release");
         self.next = part.end;
         self.tail.committed(part.end, part.bytes);
@@ -165,6 +168,23 @@ impl Committer {
         }
         Ok(part)
     }
+}
+
+/// Commits groups that end at `end` to all tables, each record once, whoever committed some of them
+/// before.
+pub(super) async fn commit(
+    tables: &[Arc<Table>],
+    partition: &PartitionId,
+    groups: Vec<Arc<Group>>,
+    end: Offset,
+) -> Result<(), LogError> {
+    let after = TableKind::ALL.map(|kind| tables[kind.index()].committed(partition));
+    let rows = Rows::after(partition.clone(), after);
+    let batches = blocking(move || build(rows, &groups)).await?;
+    for kind in TableKind::ALL {
+        tables[kind.index()].append(partition, batches.get(kind).to_vec(), end - 1).await?;
+    }
+    Ok(())
 }
 
 /// The rows of groups.

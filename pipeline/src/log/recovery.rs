@@ -1,47 +1,65 @@
 //! Opening the log: what the last process left becomes the state the next one goes on from.
 
+use super::adopt;
 use super::appender::Appender;
 use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
+use super::objects::{Objects, Owner};
 use super::published::{Published, bounds};
 use super::rows::Rows;
 use super::store::Store;
-use super::table::{Table, TableKind, TableSnapshot, WalCover};
+use super::table::{DataFile, Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
-use super::wal::{self, Wal, WalConfig, WalReader, fs::RealFs};
+use super::wal::fs::{RealFs, WalFs};
+use super::wal::{self, Recovered, Wal, WalConfig, WalReader};
 use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, stored};
 use crate::event::Record;
 use crate::{Clock, Micros};
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, watch};
 
+/// The directory of the WAL, and that of the deduplication index, in the directory of the log.
+const WAL: &str = "wal";
+const DEDUP: &str = "dedup";
+/// How the names of WAL directories begin whose partition was adopted.
+const LEFT: &str = "wal.";
+
 /// How much of the WAL is read at once.
 const WAL_BYTES: u64 = 16 << 20;
+
+/// What the id of an event of an adopted partition may take in memory.
+const ADOPTED_ID_BYTES: u64 = 256;
 
 /// How far below the server's own threads commits and compactions run (`nice`).
 const BACKGROUND_NICE: i32 = 10;
 
 pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogError> {
-    let wal_config = WalConfig {
-        dir: config.dir.join("wal"),
-        segment_bytes: config.segment_bytes,
-        bytes_max: config.wal_bytes_max,
+    let (wal, recovered) = open_wal(&config).await?;
+    let store = Store::open(&config.store).await?;
+    open_on(store, (wal, recovered), config, clock).await
+}
+
+/// Opens the log on a WAL and a store that are open.
+pub(super) async fn open_on(
+    store: Store,
+    (wal, recovered): (Wal, Recovered),
+    config: LogConfig,
+    clock: Clock,
+) -> Result<Log, LogError> {
+    remove_left(&config.dir).await?;
+    let (wal, recovered) = if adopt::is_sealed(&Objects::of(&store, &recovered.partition)).await? {
+        begin_anew(&config, wal, &recovered.partition, &store, &clock).await?
+    } else {
+        (wal, recovered)
     };
-    let (wal, recovered) = blocking(move || Wal::open(RealFs, wal_config)).await?;
-    if let Some(torn) = &recovered.torn {
-        tracing::warn!(
-            ?torn,
-            "an unfinished write at the end of the WAL was cut; it had not been acknowledged"
-        );
-    }
     let partition = recovered.partition.clone();
 
-    let store = Store::open(&config.store).await?;
     let mut tables = Vec::new();
     let cover = WalCover { partition: partition.clone(), first: recovered.first_offset };
     for kind in TableKind::ALL {
@@ -58,14 +76,23 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
 
     let reader = wal.reader();
     let dedup_config =
-        DedupConfig::new(config.dir.join("dedup"), config.dedup_window, config.dedup_memory_bytes_max);
-    let dedup =
-        rebuild_dedup(dedup_config, &partition, &snapshots, &reader, recovered.end, clock.now(), &config)
-            .await?;
+        DedupConfig::new(config.dir.join(DEDUP), config.dedup_window, config.dedup_memory_bytes_max);
+    let end = recovered.end;
+    let mut dedup = blocking(move || Dedup::open(dedup_config, end)).await?;
+    let oldest = clock.now() - config.dedup_window.as_micros() as Micros;
+    if dedup.covered() == 0 {
+        let ids_max = config.dedup_memory_bytes_max as u64 / ADOPTED_ID_BYTES;
+        ids_of_adopted(&mut dedup, &store, &snapshots, oldest, ids_max).await?;
+    }
+    let dedup = rebuild_dedup(dedup, &partition, &snapshots, &reader, end, oldest).await?;
+
+    let objects = Objects::of(&store, &partition);
+    let (owner, kept) = Owner::begin(objects, config.durability, &reader, committed).await?;
 
     let tail = Arc::new(Tail::new(committed, recovered.end, 2 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());
-    let appender = Appender::start(wal, dedup, Arc::clone(&tail), clock.clone(), recovered.last_received_at)
+    let (end, last_received_at) = (Arc::clone(&tail), recovered.last_received_at);
+    let appender = Appender::start(wal, owner, dedup, end, clock.clone(), last_received_at)
         .map_err(|error| LogError::store("the log's thread could not be started", error))?;
     let appender = Arc::new(appender);
 
@@ -83,10 +110,19 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
         config,
     };
     let lease = Lease::new(&store, "log", &partition.0, clock);
-    let maintenance = Maintenance { tables, lease, stopped, published: Some(Arc::clone(&published)) };
+    let maintenance = Maintenance {
+        tables,
+        lease,
+        stopped: stopped.clone(),
+        published: Some(Arc::clone(&published)),
+    };
+    let watched = Arc::clone(&published);
+    let committed = move || watched.pin().1[TableKind::Receipts.index()];
     let background = vec![
         background("log-committer", &published, move || committer.run(received))?,
-        background("log-maintenance", &published, move || maintenance.run())?,
+        background("log-maintenance", &published, move || async move {
+            tokio::join!(maintenance.run(), kept.run(committed, stopped));
+        })?,
     ];
     Ok(Log {
         partition,
@@ -100,6 +136,73 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
     })
 }
 
+pub(super) async fn open_wal(config: &LogConfig) -> Result<(Wal, Recovered), LogError> {
+    let wal_config = WalConfig {
+        dir: config.dir.join(WAL),
+        segment_bytes: config.segment_bytes,
+        bytes_max: config.wal_bytes_max,
+    };
+    let opened = blocking(move || Wal::open(RealFs, wal_config)).await?;
+    if let Some(torn) = &opened.1.torn {
+        tracing::warn!(
+            ?torn,
+            "an unfinished write at the end of the WAL was cut; it had not been acknowledged"
+        );
+    }
+    Ok(opened)
+}
+
+/// Leaves a partition that was adopted, and begins a new one in a new WAL directory.
+///
+/// All that was acknowledged is in the objects or the tables, so nothing of the old directory is
+/// kept. The adoption is finished first, if nobody has.
+async fn begin_anew(
+    config: &LogConfig,
+    old: Wal,
+    partition: &PartitionId,
+    store: &Store,
+    clock: &Clock,
+) -> Result<(Wal, Recovered), LogError> {
+    adopt::finish(store, partition, clock.clone()).await?;
+    let (dir, dedup) = (config.dir.join(WAL), config.dir.join(DEDUP));
+    let left = config.dir.join(format!("{LEFT}{partition}"));
+    let (parent, leaving) = (config.dir.clone(), left.clone());
+    let failed = |error| LogError::store("the WAL of an adopted partition cannot be left", error);
+    blocking(move || {
+        let fs = RealFs;
+        // The index is of the old partition's offsets. Without it, it is made anew.
+        remove_dir(&dedup).map_err(failed)?;
+        fs.rename(&dir, &leaving).and_then(|()| fs.fsync_dir(&parent)).map_err(failed)
+    })
+    .await?;
+    let opened = open_wal(config).await?;
+    // The old directory's lock was held until the new one's was taken.
+    drop(old);
+    remove_left(&config.dir).await?;
+    tracing::warn!(old = %partition, new = %opened.1.partition, "the partition was adopted; a new one begins");
+    Ok(opened)
+}
+
+/// Removes the WAL directories of partitions that were left, in this start or in one that was broken
+/// off.
+async fn remove_left(dir: &Path) -> Result<(), LogError> {
+    let dir = dir.to_owned();
+    blocking(move || {
+        let names = RealFs.list(&dir);
+        let left = names.map(|names| names.into_iter().filter(|name| name.starts_with(LEFT)));
+        left.and_then(|mut left| left.try_for_each(|name| remove_dir(&dir.join(name))))
+            .map_err(|error| LogError::store("the WAL of an adopted partition cannot be removed", error))
+    })
+    .await
+}
+
+fn remove_dir(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A log that nobody writes to: the committed rows, and those of the WAL when its directory is on
 /// this machine and no process holds it.
 ///
@@ -107,7 +210,7 @@ pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogErro
 /// [`LogError::Damaged`] when something durable is missing; [`LogError::Store`] when disk or store
 /// fail.
 pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
-    let dir = config.dir.join("wal");
+    let dir = config.dir.join(WAL);
     let held = blocking(move || wal::read_only(RealFs, &dir)).await?;
     let store = Store::open_read_only(&config.store)?;
     let mut snapshots = Vec::new();
@@ -183,26 +286,58 @@ pub(super) fn check_joined(
     Ok(())
 }
 
+/// Gives an index that is new the ids of partitions that were adopted, the newest `ids_max`: clients
+/// of the node that was lost repeat what it had not answered, and it may have been kept.
+///
+/// They stand at offset 0, which no event of this partition has.
+async fn ids_of_adopted(
+    dedup: &mut Dedup,
+    store: &Store,
+    snapshots: &[Arc<TableSnapshot>],
+    oldest: Micros,
+    ids_max: u64,
+) -> Result<(), LogError> {
+    let adopted = adopt::sealed(store).await?;
+    let events = &snapshots[TableKind::Events.index()];
+    let mut files: Vec<_> = files_since(events, oldest).filter(|f| adopted.contains(&f.partition)).collect();
+    files.sort_by_key(|file| std::cmp::Reverse((file.received_date, file.offsets.0)));
+    let mut ids = 0;
+    for file in files {
+        ids += file.rows;
+        if ids > ids_max {
+            tracing::warn!(
+                ids_max,
+                "not all ids of adopted partitions fit into memory; the newest are known"
+            );
+            break;
+        }
+        let mut insert = |source: &str, id: &str, _: Offset, received_at: Micros| {
+            dedup.insert(IdHash::of(source, id), source, id, 0, received_at);
+            Ok(())
+        };
+        stored::ids(events, file, 0, &mut insert).await?;
+    }
+    Ok(())
+}
+
+fn files_since(events: &TableSnapshot, oldest: Micros) -> impl Iterator<Item = &DataFile> {
+    let recent = move |file: &&DataFile| i64::from(file.received_date + 1) * crate::clock::DAY >= oldest;
+    events.files.iter().filter(recent)
+}
+
 /// Offers the index every id it has not kept itself: first from the tables, then from the WAL.
 async fn rebuild_dedup(
-    dedup_config: DedupConfig,
+    mut dedup: Dedup,
     partition: &PartitionId,
     snapshots: &[Arc<TableSnapshot>],
     wal: &WalReader,
     end: Offset,
-    now: Micros,
-    config: &LogConfig,
+    oldest: Micros,
 ) -> Result<Dedup, LogError> {
-    let mut dedup = blocking(move || Dedup::open(dedup_config, end)).await?;
     let covered = dedup.covered();
-    let oldest = now - config.dedup_window.as_micros() as Micros;
     let events = &snapshots[TableKind::Events.index()];
-    let mut files: Vec<_> = events
-        .files
-        .iter()
-        .filter(|file| file.partition == *partition && file.offsets.1 >= covered)
-        .filter(|file| i64::from(file.received_date + 1) * crate::clock::DAY >= oldest)
-        .collect();
+    let own = |file: &&DataFile| file.partition == *partition && file.offsets.1 >= covered;
+    let mut files: Vec<_> = files_since(events, oldest).filter(own).collect();
     files.sort_by_key(|file| file.offsets.0);
     for file in files {
         let mut insert = |source: &str, id: &str, offset: Offset, received_at: Micros| {

@@ -129,6 +129,27 @@ impl Store {
             .map_err(|error| LogError::store(format!("directory `{dir}` cannot be swept"), error))
     }
 
+    /// How long each of `count` puts of so many bytes takes, one after the other: for benchmarks.
+    ///
+    /// # Errors
+    /// [`LogError::Store`] when the store fails.
+    pub async fn time_puts(&self, bytes: usize, count: usize) -> Result<Vec<std::time::Duration>, LogError> {
+        let failed = |error| LogError::store(format!("store `{}` cannot be measured", self.root), error);
+        let body = bytes::Bytes::from(vec![b'x'; bytes]);
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let path = format!("{}bench/{}", self.root.path(), uuid::Uuid::now_v7());
+            let path = Path::from_url_path(path)
+                .map_err(|error| failed(object_store::Error::InvalidPath { source: error }))?;
+            let begun = tokio::time::Instant::now();
+            let put = self.object_store.put_opts(&path, body.clone().into(), PutMode::Create.into());
+            put.await.map_err(failed)?;
+            times.push(begun.elapsed());
+            self.object_store.delete(&path).await.map_err(failed)?;
+        }
+        Ok(times)
+    }
+
     /// Asks for everything the log will ask for, once.
     async fn probe(&self) -> Result<(), LogError> {
         let failed = |error: object_store::Error| cannot_open(&self.root, error.into());

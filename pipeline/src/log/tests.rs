@@ -22,6 +22,7 @@ impl Fixture {
         LogConfig {
             dir: self.dir.path().to_path_buf(),
             store: url::Url::from_directory_path(self.dir.path().join("tables")).unwrap().into(),
+            durability: Default::default(),
             wal_bytes_max: 64 << 20,
             segment_bytes: 1 << 20,
             commit_age: Duration::from_secs(3600),

@@ -2,6 +2,7 @@
 
 mod walk;
 
+use super::objects::{Kind, Objects};
 use super::store::Store;
 use super::table::{Table, TableKind, TableSnapshot};
 use super::wal::{self, fs::RealFs};
@@ -87,6 +88,7 @@ pub async fn verify(config: &LogConfig) -> Result<Report, LogError> {
     for partition in partitions {
         check_partition(&tables, partition, &mut report).await?;
     }
+    check_objects(&tables, &store, &mut report).await?;
     if let Some((partition, first, end)) = wal {
         let bounds = super::published::bounds(&tables, &partition);
         let fault = super::recovery::check_joined(&partition, first, end, bounds).err();
@@ -210,6 +212,44 @@ async fn check_files(table: &TableSnapshot, store: &Store, report: &mut Report) 
         format!("version {}, {files} files, {rows} rows", table.version),
         faults,
     );
+    Ok(())
+}
+
+/// The objects of each partition can be read, byte for byte, and go on where the tables end.
+async fn check_objects(
+    tables: &[Arc<TableSnapshot>],
+    store: &Store,
+    report: &mut Report,
+) -> Result<(), LogError> {
+    for partition in Objects::partitions(store).await? {
+        let objects = Objects::of(store, &partition);
+        let committed = super::published::bounds(tables, &partition)[TableKind::Receipts.index()];
+        let (mut next, mut sealed, mut faults, mut count) = (committed, false, Vec::new(), 0_u64);
+        for object in objects.list().await? {
+            let (header, _) = match objects.read(object.n).await {
+                Ok(Some(found)) => found,
+                // A server may have removed it meanwhile: the tables hold its records.
+                Ok(None) => continue,
+                Err(LogError::Damaged(fault)) => {
+                    faults.push(fault);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            count += 1;
+            if header.first_offset > next {
+                faults.push(format!("offsets {next} to {} are missing", header.first_offset - 1));
+            }
+            next = next.max(header.end_offset);
+            sealed = header.kind == Kind::Sealed;
+        }
+        let detail = match (sealed, next > committed) {
+            (true, false) => format!("adopted, all of it in the tables up to offset {next}"),
+            (true, true) => format!("sealed at offset {next}, tables up to {committed}: adopt it again"),
+            (false, _) => format!("{count}, up to offset {next}; tables up to {committed}"),
+        };
+        report.add(&format!("objects of {partition}"), detail, faults);
+    }
     Ok(())
 }
 

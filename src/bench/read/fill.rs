@@ -105,6 +105,7 @@ fn config(data: &Path) -> anyhow::Result<LogConfig> {
     Ok(LogConfig {
         dir: data.to_owned(),
         store: store.into(),
+        durability: Default::default(),
         wal_bytes_max: 2 << 30,
         segment_bytes: 64 << 20,
         commit_age: Duration::from_secs(5),

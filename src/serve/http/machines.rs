@@ -42,6 +42,11 @@ fn answer(status: &Status, wal_bytes_max: u64) -> HttpResponse {
         let body = json!({ "status": "failed", "message": reason, "commit_error": commit_error });
         return HttpResponse::ServiceUnavailable().json(body);
     }
+    if let Some(reason) = &status.waiting {
+        let message = format!("the store does not take what is to be acknowledged: {reason}");
+        let body = json!({ "status": "waiting", "message": message, "commit_error": commit_error });
+        return HttpResponse::ServiceUnavailable().json(body);
+    }
     if status.wal_bytes > wal_bytes_max {
         let message = format!(
             "the write-ahead log takes {} bytes, and no further segment fits into `wal_bytes_max`",
@@ -75,6 +80,7 @@ mod tests {
     async fn a_failed_or_full_log_is_not_ready_and_a_failed_commit_is_named() {
         let fine = Status {
             failed: None,
+            waiting: None,
             commit_error: None,
             end: 0,
             committed: 0,
@@ -86,6 +92,8 @@ mod tests {
         assert_eq!(answered(&late).await, (200, json!({"status": "ready", "commit_error": "no space"})));
         let (code, body) = answered(&Status { wal_bytes: 1 << 30, ..late }).await;
         assert_eq!((code, &body["status"], &body["commit_error"]), (503, &json!("full"), &json!("no space")));
+        let (code, body) = answered(&Status { waiting: Some("down".into()), ..fine.clone() }).await;
+        assert_eq!((code, &body["status"]), (503, &json!("waiting")));
         let (code, body) = answered(&Status { failed: Some("the disk".into()), ..fine }).await;
         assert_eq!((code, &body["status"], &body["message"]), (503, &json!("failed"), &json!("the disk")));
     }

@@ -61,6 +61,7 @@ impl Wal {
             next,
             buffer: Vec::new(),
             marked: false,
+            hidden: None,
             failed: false,
             _lock: lock,
         })

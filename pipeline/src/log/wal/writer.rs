@@ -31,6 +31,8 @@ pub struct Wal {
     pub(super) next: Position,
     pub(super) buffer: Vec<u8>,
     pub(super) marked: bool,
+    /// The last group, while readers do not see it.
+    pub(super) hidden: Option<GroupHeader>,
     pub(super) failed: bool,
     pub(super) _lock: Lock,
 }
@@ -41,6 +43,17 @@ impl Wal {
     /// # Errors
     /// See [`WalError`].
     pub fn append(&mut self, group: &Group<'_>) -> Result<(), WalError> {
+        self.write(group)?;
+        self.show();
+        Ok(())
+    }
+
+    /// Appends a group that readers do not see before [`Wal::show`]; it is durable when this returns.
+    ///
+    /// # Errors
+    /// See [`WalError`].
+    pub fn write(&mut self, group: &Group<'_>) -> Result<(), WalError> {
+        self.show();
         self.check(group)?;
         let bytes = padded(group.payload.len());
         if self.position + bytes + BLOCK > self.active.header.bytes {
@@ -71,9 +84,16 @@ impl Wal {
             sequence: self.next.sequence + 1,
             last_received_at: group.last_received_at,
         };
-        self.publish(&header);
+        self.hidden = Some(header);
         self.prepare();
         Ok(())
+    }
+
+    /// Shows readers what was written last.
+    pub fn show(&mut self) {
+        if let Some(header) = self.hidden.take() {
+            self.publish(&header);
+        }
     }
 
     /// Notes behind the last group that it is durable, so that damage to it can be told from a
