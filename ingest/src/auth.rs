@@ -4,7 +4,6 @@
 //! `?writeKey=`, the body. A key is never logged and never kept.
 
 use crate::answer::Fault;
-use crate::text::string;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web;
@@ -12,6 +11,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use pipeline::control::{Keys, Source};
+use pipeline::json::string;
 use std::sync::Arc;
 
 const FORGIVING: GeneralPurposeConfig = GeneralPurposeConfig::new()

@@ -4,9 +4,7 @@
 //! looked for.
 
 use crate::item::Item;
-use crate::object::Key;
-use serde::de::{Deserialize, IgnoredAny};
-use serde_json::value::RawValue;
+use pipeline::json::Scanner;
 
 /// Items are taken apart up to this many; the rest is only counted.
 pub(crate) const ITEMS_MAX: usize = 100_000;
@@ -64,111 +62,64 @@ impl<'a> List<'a> {
 impl<'a> Envelope<'a> {
     /// Reads a body; `None` when it is no JSON or no object.
     pub(crate) fn read(body: &'a str) -> Option<Self> {
-        let mut cursor = Cursor { body, at: 0 };
-        let envelope = cursor.envelope()?;
-        cursor.peek().is_none().then_some(envelope)
-    }
-}
-
-/// A place in a body.
-struct Cursor<'a> {
-    body: &'a str,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn envelope(&mut self) -> Option<Envelope<'a>> {
-        let mut envelope = Envelope::default();
-        self.expect(b'{')?;
-        if self.expect(b'}').is_some() {
-            return Some(envelope);
-        }
-        loop {
-            let Key(key) = self.value()?;
-            self.expect(b':')?;
+        let (mut scanner, mut envelope) = (Scanner::new(body), Self::default());
+        scanner.object(|scanner, key| {
             let slot = match &*key {
                 "batch" => {
-                    envelope.batch = self.items()?;
-                    None
+                    envelope.batch = items(scanner, body)?;
+                    return Some(());
                 }
-                "context" => Some(&mut envelope.context),
-                "integrations" => Some(&mut envelope.integrations),
-                "sentAt" => Some(&mut envelope.sent_at),
-                "writeKey" => Some(&mut envelope.write_key),
-                _ => {
-                    self.value::<IgnoredAny>()?;
-                    None
-                }
+                "context" => &mut envelope.context,
+                "integrations" => &mut envelope.integrations,
+                "sentAt" => &mut envelope.sent_at,
+                "writeKey" => &mut envelope.write_key,
+                _ => return scanner.value().map(drop),
             };
-            if let Some(slot) = slot {
-                let value = self.value::<&RawValue>()?.get();
-                *slot = (value != "null").then_some(value);
-            }
-            if self.expect(b',').is_none() {
-                self.expect(b'}')?;
-                return Some(envelope);
-            }
-        }
+            let value = scanner.value()?;
+            *slot = (value != "null").then_some(value);
+            Some(())
+        })?;
+        scanner.peek().is_none().then_some(envelope)
     }
+}
 
-    fn items(&mut self) -> Option<Items<'a>> {
-        if self.expect(b'[').is_none() {
-            let value = self.value::<&RawValue>()?.get();
-            return Some(if value == "null" { Items::Absent } else { Items::Other });
+/// What stands under `batch` in `body`.
+fn items<'a>(scanner: &mut Scanner<'a>, body: &'a str) -> Option<Items<'a>> {
+    if scanner.expect(b'[').is_none() {
+        let value = scanner.value()?;
+        return Some(if value == "null" { Items::Absent } else { Items::Other });
+    }
+    let mut list = List { texts: Vec::with_capacity(100), parsed: Vec::with_capacity(100), count: 0 };
+    if scanner.expect(b']').is_some() {
+        return Some(Items::List(list));
+    }
+    loop {
+        let is_object = scanner.peek()? == b'{';
+        let start = scanner.at();
+        let item = if is_object && list.parsed.len() < PARSED_MAX {
+            Some(Item::read(scanner)?)
+        } else {
+            scanner.value()?;
+            None
+        };
+        if list.texts.len() < ITEMS_MAX {
+            list.texts.push(body.get(start..scanner.at())?);
+            if list.parsed.len() < PARSED_MAX {
+                list.parsed.push(item);
+            }
         }
-        let mut list = List { texts: Vec::with_capacity(100), parsed: Vec::with_capacity(100), count: 0 };
-        if self.expect(b']').is_some() {
+        list.count += 1;
+        if scanner.expect(b',').is_none() {
+            scanner.expect(b']')?;
             return Some(Items::List(list));
         }
-        loop {
-            let is_object = self.peek() == Some(b'{');
-            let start = self.at;
-            let item =
-                if is_object && list.parsed.len() < PARSED_MAX { self.value::<Item<'a>>() } else { None };
-            if item.is_none() {
-                self.value::<IgnoredAny>()?;
-            }
-            if list.texts.len() < ITEMS_MAX {
-                list.texts.push(&self.body[start..self.at]);
-                if list.parsed.len() < PARSED_MAX {
-                    list.parsed.push(item);
-                }
-            }
-            list.count += 1;
-            if self.expect(b',').is_none() {
-                self.expect(b']')?;
-                return Some(Items::List(list));
-            }
-        }
-    }
-
-    /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.body.as_bytes().get(self.at)? {
-                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                byte => return Some(*byte),
-            }
-        }
-    }
-
-    /// Passes over `byte`; `None` when it is not the next.
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
-    }
-
-    /// The next value; stays where it is when there is none of this type.
-    fn value<T: Deserialize<'a>>(&mut self) -> Option<T> {
-        let mut values = serde_json::Deserializer::from_str(&self.body[self.at..]).into_iter();
-        let value = values.next()?.ok()?;
-        self.at += values.byte_offset();
-        Some(value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     fn items(json: &str) -> Option<(Vec<&str>, usize)> {
         match Envelope::read(json).unwrap().batch {

@@ -1,9 +1,7 @@
 //! One event as the client wrote it, its known fields told apart and still text.
 
-use crate::object::{Key, Object};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use std::fmt;
+use crate::object::Object;
+use pipeline::json::Scanner;
 
 /// The fields of an item as JSON. Of a key that stands twice the last counts, and `null` is as good
 /// as absent. Names are those of the Segment Spec, "Common fields" (read 2026-11).
@@ -34,7 +32,24 @@ pub(crate) struct Item<'a> {
 impl<'a> Item<'a> {
     /// Reads an item; `None` when `json` is no object.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let mut scanner = Scanner::new(json);
+        let item = Self::read(&mut scanner)?;
+        scanner.peek().is_none().then_some(item)
+    }
+
+    /// Reads the object that comes next; `None` when there is none.
+    pub(crate) fn read(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut item = Self::default();
+        scanner.object(|scanner, key| {
+            let value = scanner.value()?;
+            match item.slot(&key) {
+                Some(slot) => *slot = (value != "null").then_some(value),
+                None => item.extra.0.push((key, value)),
+            }
+            Some(())
+        })?;
+        item.extra.keep_last();
+        Some(item)
     }
 
     /// The known fields with their names, as far as they may be nested.
@@ -68,30 +83,5 @@ impl<'a> Item<'a> {
             "writeKey" | "writekey" => &mut self.write_key,
             _ => return None,
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for Item<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemVisitor;
-        impl<'de> Visitor<'de> for ItemVisitor {
-            type Value = Item<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an event")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item<'de>, A::Error> {
-                let mut item = Item::default();
-                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    let value = value.get();
-                    match item.slot(&key) {
-                        Some(slot) => *slot = (value != "null").then_some(value),
-                        None => item.extra.0.push((key, value)),
-                    }
-                }
-                item.extra.keep_last();
-                Ok(item)
-            }
-        }
-        deserializer.deserialize_map(ItemVisitor)
     }
 }

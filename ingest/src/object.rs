@@ -1,65 +1,26 @@
 //! A JSON object of which only the first level is looked at.
 
 use crate::text::put_string;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use pipeline::json::Scanner;
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
 /// Up to so many keys a look at each is cheaper than a set of them.
 const FEW: usize = 24;
-
-/// The key of an object's entry, borrowed unless it has escapes.
-pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
 
 /// The entries of an object in their order; their values stay text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object<'a>(pub(crate) Vec<(Cow<'a, str>, &'a str)>);
 
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor;
-        impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut entries = Vec::with_capacity(16);
-                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    entries.push((key, value.get()));
-                }
-                Ok(Object(entries))
-            }
-        }
-        deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
 impl<'a> Object<'a> {
     /// Reads an object; `None` when `json` is any other value.
     pub(crate) fn parse(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let (mut scanner, mut entries) = (Scanner::new(json), Vec::with_capacity(16));
+        scanner.object(|scanner, key| {
+            entries.push((key, scanner.value()?));
+            Some(())
+        })?;
+        scanner.peek().is_none().then_some(Self(entries))
     }
 
     /// The value of `key`; where it stands twice, the last one.

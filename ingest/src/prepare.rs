@@ -74,8 +74,10 @@ pub(crate) fn prepare(tools: &Tools, request: &Request, body: &[u8]) -> Result<P
 }
 
 fn one(tools: &Tools, request: &Request, kind: Option<Kind>, text: &Text<'_>) -> Result<Prepared, Fault> {
-    let json = serde_json::from_str::<&RawValue>(text.clean()).map_err(not_json)?.get();
-    let item = Item::parse(json);
+    let (json, item) = match Item::parse(text.clean()) {
+        Some(item) => (text.clean().trim_ascii(), Some(item)),
+        None => (serde_json::from_str::<&RawValue>(text.clean()).map_err(not_json)?.get(), None),
+    };
     let write_key = item.as_ref().and_then(|item| item.write_key);
     let source = source(tools, request, write_key)?;
     let shared = Shared::new(None, None, None, public_ip(&source, request));

@@ -11,8 +11,9 @@ pub(crate) use ids::MessageId;
 
 use crate::item::Item;
 use crate::shared::Shared;
-use crate::text::{cut, is_deeper_than, string};
+use crate::text::{cut, is_deeper_than};
 use pipeline::event::{Event, Flags, Kind};
+use pipeline::json::string;
 use std::borrow::Cow;
 
 /// Objects and arrays may lie this deep in each other, the event itself counted.

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod egress;
 pub mod event;
 pub mod failpoint;
+pub mod json;
 pub mod log;
 pub mod redact;
 pub mod seal;

@@ -1,8 +1,8 @@
 //! Who an event is about, and the id of the message itself.
 
 use super::{Broken, shown};
-use crate::text::string;
 use pipeline::event::{Event, Flags, Kind, kept_message_id};
+use pipeline::json::string;
 use std::borrow::Cow;
 
 /// The id of a message, made fit for the log.

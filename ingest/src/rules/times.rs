@@ -1,9 +1,9 @@
 //! The client's two times. One that cannot be read costs the event nothing but itself.
 
 use crate::shared::Shared;
-use crate::text::string;
 use pipeline::Micros;
 use pipeline::event::{Event, Flags, parse_timestamp};
+use pipeline::json::string;
 use std::borrow::Cow;
 
 /// Fills in `original_timestamp` and `sent_at` from `[timestamp, originalTimestamp, sentAt]`.

@@ -1,4 +1,5 @@
 use super::*;
+use pipeline::json::string;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 

@@ -1,6 +1,8 @@
 //! The columns of each table while they are filled, in the order of the table's schema.
 
-use super::context::{CONTEXT_COLUMNS, Context, Value};
+mod text;
+
+use super::context::{self, CONTEXT_COLUMNS, Value};
 use super::{Frame, Row};
 use crate::Micros;
 use crate::event::{Event, Rejected};
@@ -9,6 +11,7 @@ use arrow::array::{
     ArrayRef, BooleanBuilder, Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
 };
 use std::sync::Arc;
+use text::TextColumn;
 
 /// Columns that can be finished and filled anew.
 pub(super) trait Columns: Default {
@@ -47,18 +50,18 @@ impl Columns for PositionColumns {
 }
 
 pub(super) struct EventColumns {
-    kind: StringBuilder,
+    kind: TextColumn,
     /// `event` to `category`.
-    texts: [StringBuilder; 9],
+    texts: [TextColumn; 9],
     /// `timestamp`, `original_timestamp`, `sent_at`.
     times: [TimeColumn; 3],
     context: Vec<ContextColumn>,
     /// `properties` to `flags`.
-    json: [StringBuilder; 6],
+    json: [TextColumn; 6],
 }
 
 enum ContextColumn {
-    Text(StringBuilder),
+    Text(TextColumn),
     Int(Int64Builder),
 }
 
@@ -66,10 +69,10 @@ impl Default for EventColumns {
     fn default() -> Self {
         let context = CONTEXT.iter().flat_map(|section| section.columns).map(|(_, _, kind)| match kind {
             Type::Int => ContextColumn::Int(Int64Builder::new()),
-            _ => ContextColumn::Text(StringBuilder::new()),
+            _ => ContextColumn::Text(TextColumn::default()),
         });
         Self {
-            kind: StringBuilder::new(),
+            kind: TextColumn::default(),
             texts: Default::default(),
             times: Default::default(),
             context: context.collect(),
@@ -125,7 +128,7 @@ impl EventColumns {
     }
 
     fn push_context(&mut self, context: Option<&str>) {
-        let values: [Option<Value<'_>>; CONTEXT_COLUMNS] = Context::promoted(context);
+        let values: [Option<Value<'_>>; CONTEXT_COLUMNS] = context::promoted(context);
         for (column, value) in self.context.iter_mut().zip(&values) {
             match (column, value) {
                 (ContextColumn::Text(column), Some(Value::Text(text))) => column.append_value(text),
@@ -141,14 +144,14 @@ impl EventColumns {
 
 impl Columns for EventColumns {
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.kind.finish())];
-        columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        let mut columns: Vec<ArrayRef> = vec![self.kind.finish()];
+        columns.extend(self.texts.iter_mut().map(TextColumn::finish));
         columns.extend(self.times.iter_mut().map(|column| Arc::new(column.0.finish()) as ArrayRef));
         columns.extend(self.context.iter_mut().map(|column| match column {
-            ContextColumn::Text(column) => Arc::new(column.finish()) as ArrayRef,
+            ContextColumn::Text(column) => column.finish(),
             ContextColumn::Int(column) => Arc::new(column.finish()),
         }));
-        columns.extend(self.json.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.extend(self.json.iter_mut().map(TextColumn::finish));
         columns
     }
 }
@@ -156,7 +159,7 @@ impl Columns for EventColumns {
 #[derive(Default)]
 pub(super) struct RejectedColumns {
     /// `code` to `body`.
-    texts: [StringBuilder; 5],
+    texts: [TextColumn; 5],
     body_bytes: Int64Builder,
 }
 
@@ -178,8 +181,7 @@ impl RejectedColumns {
 
 impl Columns for RejectedColumns {
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let mut columns: Vec<ArrayRef> =
-            self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
+        let mut columns: Vec<ArrayRef> = self.texts.iter_mut().map(TextColumn::finish).collect();
         columns.push(Arc::new(self.body_bytes.finish()));
         columns
     }
