@@ -41,7 +41,9 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Ask the log in SQL
     ///
-    /// Asks the server that runs on the data directory; without one, reads the directory itself.
+    /// Asks the server that runs on the data directory; without one, reads the directory itself, or the
+    /// tables alone where there is no directory. Without a query: a shell on a terminal, else the
+    /// statements that stand on standard input, each ended by `;`.
     Sql(SqlArgs),
     /// Take in events from files
     ///
@@ -76,13 +78,20 @@ pub(crate) struct ServeArgs {
 #[command(after_help = "\
 Examples:
   flowstate sql \"SELECT * FROM events ORDER BY received_at DESC LIMIT 10\"
-  flowstate sql --format csv \"SELECT user_id, count(*) FROM events GROUP BY user_id\" > users.csv")]
+  flowstate sql --format csv \"SELECT user_id, count(*) FROM events GROUP BY user_id\" > users.csv
+  flowstate sql --format parquet -o orders.parquet \"SELECT * FROM events WHERE event = 'Order Completed'\"
+  flowstate sql                                     a shell; \\? in it tells its commands
+  flowstate sql < statements.sql
+  flowstate sql --store /mnt/backup/tables \"SELECT count(*) FROM events\"")]
 pub(crate) struct SqlArgs {
-    /// The query
-    pub(crate) query: String,
+    /// The query; without it, a shell
+    pub(crate) query: Option<String>,
     /// How to write the rows
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,
+    /// Write the rows to this file, which appears when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<std::path::PathBuf>,
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags<false>,
@@ -97,15 +106,21 @@ pub(crate) enum Format {
     Json,
     /// Comma-separated values with a line of names
     Csv,
+    /// Parquet, for other programs
+    Parquet,
+    /// Arrow's stream of record batches, for other programs
+    Arrow,
 }
 
 impl Format {
-    /// The word for it in the management API.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The same in the management API's words.
+    pub(crate) fn of_rows(self) -> console::Format {
         match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Csv => "csv",
+            Self::Table => console::Format::Table,
+            Self::Json => console::Format::Json,
+            Self::Csv => console::Format::Csv,
+            Self::Parquet => console::Format::Parquet,
+            Self::Arrow => console::Format::Arrow,
         }
     }
 }
@@ -360,7 +375,7 @@ mod tests {
 
         let cli = parse("flowstate sql --format csv SELECT").unwrap();
         let Command::Sql(sql) = cli.command else { panic!("{cli:?}") };
-        assert_eq!((sql.query.as_str(), sql.format.as_str()), ("SELECT", "csv"));
+        assert_eq!((sql.query.as_deref(), sql.format), (Some("SELECT"), Format::Csv));
     }
 
     #[test]
@@ -368,7 +383,6 @@ mod tests {
         for line in [
             "flowstate",
             "flowstate fly",
-            "flowstate sql",
             "flowstate sql --format xml SELECT",
             "flowstate source add web",
             "flowstate source add web --kind other",

@@ -37,4 +37,6 @@ mod rooms;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod shell;
+#[cfg(test)]
 mod spec_events;
