@@ -4,7 +4,7 @@ mod flags;
 
 pub(crate) use flags::Flags;
 
-use crate::{bench, demo};
+use crate::{bench, demo, doctor};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
@@ -14,6 +14,7 @@ Examples:
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
   flowstate import 2024.ndjson.gz --source history  take in events from files
   flowstate verify                                  check that nothing is damaged or missing
+  flowstate doctor --store s3://bucket/tables       check disk, store, clock and ports before a start
 
 Settings come from `flowstate.toml` in the working directory (or --config FILE), then from the
 environment (FLOWSTATE_…), then from flags; later ones win. `flowstate serve --help` lists them all.
@@ -61,6 +62,11 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
+    /// Look for what is wrong around the log: settings, disk, store, clock, ports, server
+    ///
+    /// Changes nothing. Give it the settings that `serve` gets. Each line says ok, warn or FAIL, and what to
+    /// do; exits with 1 when a check failed.
+    Doctor(DoctorArgs),
     /// Measure
     Bench(BenchArgs),
 }
@@ -320,6 +326,17 @@ pub(crate) struct VerifyArgs {
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags<false>,
+}
+
+/// `flowstate doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// How to write the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: doctor::ReportFormat,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<true>,
 }
 
 /// `flowstate bench`.

@@ -9,7 +9,7 @@ use crate::cli::SqlArgs;
 use output::Output;
 use statements::Statements;
 use std::io::{IsTerminal, Read};
-use target::Target;
+pub(crate) use target::Target;
 
 /// Statements on standard input may have this many bytes in all.
 const INPUT_BYTES_MAX: u64 = 16 << 20;

@@ -22,7 +22,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) type Rows = BoxStream<'static, anyhow::Result<Bytes>>;
 
 /// Who answers.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// The running server.
     Server { server: Announcement, timeout: Duration },
     /// This process.
@@ -31,7 +31,7 @@ pub(super) enum Target {
 
 impl Target {
     /// Finds the server, or reads the tables, and the WAL's rows too where no server holds it.
-    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         if let Some(server) = Announcement::read(&settings.data)? {
             let hello =
                 server.request(reqwest::Method::GET, "/api/v1/sources")?.timeout(HELLO_TIMEOUT).send();
@@ -84,7 +84,7 @@ impl Target {
     }
 
     /// The rows of an answer as JSON objects.
-    pub(super) async fn objects(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
+    pub(crate) async fn objects(&self, sql: &str) -> anyhow::Result<Vec<Value>> {
         let document = self.rows(sql, Format::Json).await?.try_collect::<Vec<_>>().await?.concat();
         let mut document: Value = serde_json::from_slice(&document)?;
         match document["rows"].take() {

@@ -19,6 +19,8 @@ mod delivery;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod forwarding;
