@@ -4,6 +4,7 @@ use super::report::Report;
 use crate::settings::Settings;
 use pipeline::Clock;
 use pipeline::log::store::{Store, Timing};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 const CHECK: &str = "store";
@@ -17,7 +18,9 @@ pub(super) async fn look(settings: &Settings, clock: &Clock, report: &mut Report
             return None;
         }
     };
-    if config.url.to_file_path().is_ok_and(|path| !path.exists()) {
+    let is_missing =
+        |path: std::path::PathBuf| path.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if config.url.to_file_path().is_ok_and(is_missing) {
         report.ok(CHECK, format!("`{}` is not there; the first start makes it", config.url));
         return None;
     }
