@@ -4,7 +4,7 @@ mod flags;
 
 pub(crate) use flags::Flags;
 
-use crate::{bench, demo};
+use crate::{bench, demo, doctor};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
@@ -14,6 +14,7 @@ Examples:
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
   flowstate import 2024.ndjson.gz --source history  take in events from files
   flowstate verify                                  check that nothing is damaged or missing
+  flowstate doctor --store s3://bucket/tables       check disk, store, clock and ports before a start
 
 Settings come from `flowstate.toml` in the working directory (or --config FILE), then from the
 environment (FLOWSTATE_…), then from flags; later ones win. `flowstate serve --help` lists them all.
@@ -41,7 +42,9 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Ask the log in SQL
     ///
-    /// Asks the server that runs on the data directory; without one, reads the directory itself.
+    /// Asks the server that runs on the data directory; without one, reads the directory itself, or the
+    /// tables alone where there is no directory. Without a query: a shell on a terminal, else the
+    /// statements that stand on standard input, each ended by `;`.
     Sql(SqlArgs),
     /// Take in events from files
     ///
@@ -65,6 +68,11 @@ pub(crate) enum Command {
     Adopt(AdoptArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
+    /// Look for what is wrong around the log: settings, disk, store, clock, ports, server
+    ///
+    /// Changes nothing. Give it the settings that `serve` gets. Each line says ok, warn or FAIL, and what to
+    /// do; exits with 1 when a check failed.
+    Doctor(DoctorArgs),
     /// Measure
     Bench(BenchArgs),
 }
@@ -82,13 +90,20 @@ pub(crate) struct ServeArgs {
 #[command(after_help = "\
 Examples:
   flowstate sql \"SELECT * FROM events ORDER BY received_at DESC LIMIT 10\"
-  flowstate sql --format csv \"SELECT user_id, count(*) FROM events GROUP BY user_id\" > users.csv")]
+  flowstate sql --format csv \"SELECT user_id, count(*) FROM events GROUP BY user_id\" > users.csv
+  flowstate sql --format parquet -o orders.parquet \"SELECT * FROM events WHERE event = 'Order Completed'\"
+  flowstate sql                                     a shell; \\? in it tells its commands
+  flowstate sql < statements.sql
+  flowstate sql --store /mnt/backup/tables \"SELECT count(*) FROM events\"")]
 pub(crate) struct SqlArgs {
-    /// The query
-    pub(crate) query: String,
+    /// The query; without it, a shell
+    pub(crate) query: Option<String>,
     /// How to write the rows
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,
+    /// Write the rows to this file, which appears when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<std::path::PathBuf>,
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags<false>,
@@ -103,15 +118,21 @@ pub(crate) enum Format {
     Json,
     /// Comma-separated values with a line of names
     Csv,
+    /// Parquet, for other programs
+    Parquet,
+    /// Arrow's stream of record batches, for other programs
+    Arrow,
 }
 
 impl Format {
-    /// The word for it in the management API.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The same in the management API's words.
+    pub(crate) fn of_rows(self) -> console::Format {
         match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Csv => "csv",
+            Self::Table => console::Format::Table,
+            Self::Json => console::Format::Json,
+            Self::Csv => console::Format::Csv,
+            Self::Parquet => console::Format::Parquet,
+            Self::Arrow => console::Format::Arrow,
         }
     }
 }
@@ -331,6 +352,17 @@ pub(crate) struct VerifyArgs {
     pub(crate) flags: Flags<false>,
 }
 
+/// `flowstate doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// How to write the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: doctor::ReportFormat,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<true>,
+}
+
 /// `flowstate bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -384,7 +416,7 @@ mod tests {
 
         let cli = parse("flowstate sql --format csv SELECT").unwrap();
         let Command::Sql(sql) = cli.command else { panic!("{cli:?}") };
-        assert_eq!((sql.query.as_str(), sql.format.as_str()), ("SELECT", "csv"));
+        assert_eq!((sql.query.as_deref(), sql.format), (Some("SELECT"), Format::Csv));
     }
 
     #[test]
@@ -392,7 +424,6 @@ mod tests {
         for line in [
             "flowstate",
             "flowstate fly",
-            "flowstate sql",
             "flowstate sql --format xml SELECT",
             "flowstate source add web",
             "flowstate source add web --kind other",

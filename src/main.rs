@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod column;
 mod demo;
+mod doctor;
 mod import;
 mod keys;
 mod output;
@@ -58,6 +59,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Column(args) => column::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Adopt(args) => adopt::run(args).await?,
+        Command::Doctor(args) => return doctor::run(args).await,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {
             BenchCommand::Ingest(args) => bench::run(args).await?,

@@ -58,6 +58,8 @@ pub(crate) fn rows(answer: Answer, format: Format) -> Rows {
         Format::Json => queries::format::json(answer).boxed(),
         Format::Csv => queries::format::csv(answer).boxed(),
         Format::Table => queries::format::table(answer, WIDTH_MAX).boxed(),
+        Format::Parquet => queries::format::parquet(answer).boxed(),
+        Format::Arrow => queries::format::arrow(answer).boxed(),
     };
     rows.map_err(read_error).boxed()
 }

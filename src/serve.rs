@@ -103,6 +103,14 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
+/// Whether the certificate and the key of the settings serve.
+///
+/// # Errors
+/// For the file that does not, with the reason.
+pub(crate) fn check_tls(settings: &Settings) -> Result<(), crate::settings::WrongSetting> {
+    tls::config(settings).map(drop)
+}
+
 /// Makes the data directory so that only its owner can read it.
 pub(crate) fn make_data_directory(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;

@@ -51,6 +51,19 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) admin_key: Option<Private>,
     pub(crate) write_key: Option<Private>,
+    /// What was set, and where; settings that have their default are not among them.
+    pub(crate) told: Vec<Told>,
+}
+
+/// A setting's value and where it came from, for people.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The setting.
+    pub(crate) name: &'static str,
+    /// Its value; never a secret.
+    pub(crate) shown: String,
+    /// Where it was set.
+    pub(crate) place: String,
 }
 
 /// A setting that cannot be used; the message says which and what is allowed.
@@ -128,6 +141,9 @@ impl Settings {
             }
             if let Some((text, origin)) = texts.get(setting.name) {
                 (setting.set)(&mut settings, text).map_err(|why| setting.wrong(text, origin, why))?;
+                let shown = if setting.secret { "a secret that is not shown" } else { text };
+                let place = format!("set {}", setting.place(origin));
+                settings.told.push(Told { name: setting.name, shown: shown.to_owned(), place });
             }
         }
         settings.check_together()?;
@@ -174,18 +190,23 @@ impl Settings {
             log_level: String::new(),
             admin_key: None,
             write_key: None,
+            told: Vec::new(),
         }
     }
 }
 
 impl Setting {
-    fn wrong(&self, text: &str, origin: &Origin, why: values::Refused) -> WrongSetting {
-        let (name, value) = (self.name, if self.secret { "a secret that is not shown" } else { text });
-        let place = match origin {
+    fn place(&self, origin: &Origin) -> String {
+        match origin {
             Origin::File(path) => format!("in `{}`", path.display()),
             Origin::Environment => format!("in the environment as `{}`", self.variable()),
             Origin::Flag => format!("by `--{}`", self.flag_name()),
-        };
+        }
+    }
+
+    fn wrong(&self, text: &str, origin: &Origin, why: values::Refused) -> WrongSetting {
+        let (name, value) = (self.name, if self.secret { "a secret that is not shown" } else { text });
+        let place = self.place(origin);
         let reason = match why {
             values::Refused::NotAllowed => format!("allowed is {}", self.allowed),
             values::Refused::Because(reason) => reason.to_owned(),

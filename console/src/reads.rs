@@ -30,11 +30,15 @@ pub enum Format {
     Csv,
     /// A table for people.
     Table,
+    /// Parquet.
+    Parquet,
+    /// Arrow's stream of record batches.
+    Arrow,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Table];
+    pub const ALL: [Self; 5] = [Self::Json, Self::Csv, Self::Table, Self::Parquet, Self::Arrow];
 
     /// The word for it in a request.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +46,8 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Table => "table",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 
@@ -50,6 +56,9 @@ impl Format {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8",
             Self::Table => "text/plain; charset=utf-8",
+            // Registered at IANA in 2024 and 2021.
+            Self::Parquet => "application/vnd.apache.parquet",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Answers as JSON, CSV or text, chunk by chunk.
+//! Answers as JSON, CSV, text, Parquet or Arrow, chunk by chunk.
 //!
 //! An error after the first chunk ends the stream with that error: what was sent is then no whole
 //! document, which is how a reader can tell.
 
+mod binary;
 mod csv;
 mod json;
 mod table;
@@ -38,6 +39,17 @@ pub fn csv(answer: Answer) -> impl Stream<Item = Result<Bytes, SqlError>> + Send
 /// Columns are as wide as their first rows need. Control characters are shown, not sent.
 pub fn table(answer: Answer, width_max: usize) -> impl Stream<Item = Result<Bytes, SqlError>> + Send {
     chunks(answer, table::Table::new(width_max))
+}
+
+/// Parquet, compressed with zstd. The metadata `flowstate.truncated` of the file says whether rows were
+/// left out; values of any JSON type are JSON text.
+pub fn parquet(answer: Answer) -> impl Stream<Item = Result<Bytes, SqlError>> + Send {
+    binary::pieces::<binary::Parquet>(answer)
+}
+
+/// Arrow's stream of record batches, as every Arrow library reads it.
+pub fn arrow(answer: Answer) -> impl Stream<Item = Result<Bytes, SqlError>> + Send {
+    binary::pieces::<binary::Arrow>(answer)
 }
 
 /// One output format.

@@ -21,6 +21,8 @@ mod delivery;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod forwarding;
@@ -38,5 +40,7 @@ mod readers;
 mod rooms;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod shell;
 #[cfg(test)]
 mod spec_events;

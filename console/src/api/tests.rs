@@ -333,6 +333,8 @@ async fn sql_is_answered_in_the_format_that_was_asked_for() {
         ("json", "application/json"),
         ("csv", "text/csv; charset=utf-8"),
         ("table", "text/plain; charset=utf-8"),
+        ("parquet", "application/vnd.apache.parquet"),
+        ("arrow", "application/vnd.apache.arrow.stream"),
     ] {
         let body = json!({"sql": "SELECT", "format": format});
         let response = call_service(&app, post("/api/v1/sql", body).to_request()).await;
@@ -342,7 +344,7 @@ async fn sql_is_answered_in_the_format_that_was_asked_for() {
     answer!(&app, post("/api/v1/sql", json!({"sql": "SELECT"}))).await;
     assert_eq!(
         *room.fake.asked.lock().unwrap(),
-        ["json SELECT", "csv SELECT", "table SELECT", "json SELECT"]
+        ["json SELECT", "csv SELECT", "table SELECT", "parquet SELECT", "arrow SELECT", "json SELECT"]
     );
 }
 

@@ -4,11 +4,13 @@
 //! store has it.
 
 mod local;
+mod measure;
 mod s3;
 
 use super::LogError;
 use futures::TryStreamExt as _;
 use local::DurableLocal;
+pub use measure::Timing;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};

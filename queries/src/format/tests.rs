@@ -1,5 +1,9 @@
-use super::{csv, table};
+use super::{arrow as ipc, csv, parquet, table};
+use crate::Answer;
 use crate::testing::{Lake, json as read, text};
+use arrow::record_batch::RecordBatch;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use futures::TryStreamExt;
 use serde_json::json;
 
 const EVERYTHING: &str = r#"SELECT * FROM (VALUES
@@ -97,4 +101,49 @@ async fn a_large_answer_comes_in_small_chunks_that_join_to_one_document() {
     let rows = whole["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 20_000);
     assert_eq!(rows[19_999]["value"], json!(20_000));
+}
+
+/// The answer in Arrow's stream and in Parquet, read back, and what the Parquet file says of itself.
+async fn binary(lake: &Lake, sql: &str) -> (Vec<RecordBatch>, Vec<RecordBatch>, bool) {
+    let engine = lake.engine();
+    let answer = || async { engine.query(sql).await.unwrap() };
+    let whole = |pieces: Vec<bytes::Bytes>| pieces.concat();
+    let of: Answer = answer().await;
+    let stream = whole(ipc(of).try_collect().await.unwrap());
+    let stream = arrow::ipc::reader::StreamReader::try_new(stream.as_slice(), None).unwrap();
+    let file = bytes::Bytes::from(whole(parquet(answer().await).try_collect().await.unwrap()));
+    let file = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let marks = file.metadata().file_metadata().key_value_metadata().unwrap().clone();
+    let mark = marks.into_iter().find(|mark| mark.key == "flowstate.truncated").unwrap();
+    let rows = file.build().unwrap().map(Result::unwrap).collect();
+    (stream.map(Result::unwrap).collect(), rows, mark.value.as_deref() == Some("true"))
+}
+
+#[tokio::test]
+async fn parquet_and_arrow_hold_the_same_rows_with_their_types() {
+    let lake = Lake::new().await;
+    let (stream, file, truncated) = binary(&lake, EVERYTHING).await;
+    assert!(!truncated);
+    assert_eq!(stream.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+    assert_eq!(stream, file);
+    let types: Vec<_> = stream[0].schema().fields().iter().map(|f| super::type_name(f.data_type())).collect();
+    assert_eq!(types, ["integer", "string", "double", "boolean", "timestamp", "date", "list"]);
+}
+
+#[tokio::test]
+async fn binary_answers_without_rows_or_with_odd_columns_are_whole() {
+    let lake = Lake::new().await;
+    let (stream, file, _) = binary(&lake, "SELECT 1 AS one WHERE false").await;
+    assert_eq!((stream.len(), file.len()), (0, 0));
+    let sql =
+        r#"SELECT a.x, b.x, json_get('{"k":[1,"a"]}', 'k') AS j FROM (SELECT 1 AS x) a, (SELECT 2 AS x) b"#;
+    let (stream, file, _) = binary(&lake, sql).await;
+    let schema = stream[0].schema();
+    assert_eq!(
+        schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["x", "x_2", "j"]
+    );
+    let text = arrow::util::display::array_value_to_string(stream[0].column(2), 0).unwrap();
+    assert_eq!(text, r#"[1,"a"]"#);
+    assert_eq!(stream, file);
 }
