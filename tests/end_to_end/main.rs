@@ -5,6 +5,8 @@
 //! [`harness::skip`] and is counted as skipped.
 
 #[cfg(test)]
+mod broken_events;
+#[cfg(test)]
 mod buckets;
 #[cfg(test)]
 mod clients;
@@ -21,6 +23,8 @@ mod disks;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod harness;
@@ -30,6 +34,8 @@ mod http;
 mod imports;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

@@ -332,12 +332,14 @@ impl Thread {
     fn write(&mut self, group: Vec<Pending>) {
         let Some(first) = group.first().map(|pending| pending.appended.offset) else { return };
         let size = self.payload.len();
+        let began = Instant::now();
         let written = self.wal.append(&wal::Group {
             first_offset: first,
             end_offset: self.next,
             last_received_at: self.last_received_at,
             payload: &self.payload,
         });
+        metrics::histogram!("flowstate_log_fsync_seconds").record(began.elapsed());
         match written {
             Ok(()) => self.written(first, group),
             Err(error @ (WalError::Full { .. } | WalError::TooLarge { .. })) => {
@@ -362,6 +364,7 @@ impl Thread {
     fn written(&mut self, first: Offset, group: Vec<Pending>) {
         self.confirmed = false;
         metrics::counter!("flowstate_log_fsyncs_total").increment(1);
+        metrics::gauge!("flowstate_log_queue_bytes").set(self.shared.queued_bytes.load(Relaxed) as f64);
         metrics::gauge!("flowstate_log_end_offset").set(self.next as f64);
         self.tail.push(Group {
             first,
@@ -409,6 +412,7 @@ impl Thread {
         if let Err(error) = self.wal.release(offset) {
             tracing::warn!(%error, "WAL segments could not be released");
         }
+        metrics::gauge!("flowstate_log_dedup_memory_bytes").set(self.dedup.stats().memory_bytes as f64);
         self.note_wal_bytes();
     }
 
