@@ -89,7 +89,7 @@ struct Keys<K> {
 
 impl<K: Hash + Eq + Clone> Rate<K> {
     fn new(per_second: u64) -> Self {
-        let unit_ns = if per_second == 0 { 0 } else { (1_000_000_000 / per_second).max(1) };
+        let unit_ns = 1_000_000_000_u64.checked_div(per_second).map_or(0, |ns| ns.max(1));
         Self { unit_ns, keys: Mutex::new(Keys { busy_until: HashMap::new(), swept: Micros::MIN }) }
     }
 

@@ -93,10 +93,14 @@ fn the_log_in_json_is_one_object_a_line_and_tells_no_secret() {
     // What it tells a person at the start comes before, or names where it listens.
     for line in said.lines().filter(|line| !line.starts_with("listening on ")) {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
-        for field in ["timestamp", "level", "target", "message"] {
+        for field in ["timestamp", "level", "target"] {
             assert!(object[field].is_string(), "no `{field}`: {line}");
         }
-        lines += 1;
+        // Other crates, which are heard at this level, have lines without a sentence.
+        if object["target"].as_str().unwrap().starts_with("flowstate") {
+            assert!(object["message"].is_string(), "no `message`: {line}");
+            lines += 1;
+        }
     }
     assert!(lines > 0, "{said}");
     for told in [WRITE_KEY, ADMIN_KEY, "a-wrong-key-of-somebody", "Told In Confidence", "ada@example.com"] {
