@@ -70,7 +70,13 @@ pub(crate) struct EngineReads(pub(crate) Arc<Engine>);
 impl Reads for EngineReads {
     fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>> {
         let engine = Arc::clone(&self.0);
-        async move { Ok(rows(engine.query(&sql).await.map_err(read_error)?, format)) }.boxed()
+        async move {
+            let began = std::time::Instant::now();
+            let answer = engine.query(&sql).await;
+            measure(answer.as_ref().err(), began.elapsed());
+            Ok(rows(answer.map_err(read_error)?, format))
+        }
+        .boxed()
     }
 
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
@@ -97,6 +103,19 @@ impl Reads for EngineReads {
         }
         .boxed()
     }
+}
+
+/// Counts a query of the management API, and how long it took until its first rows could be read.
+fn measure(error: Option<&SqlError>, took: std::time::Duration) {
+    let outcome = match error {
+        None => "answered",
+        Some(SqlError::Invalid { .. }) => "invalid",
+        Some(SqlError::TooLong { .. } | SqlError::TooMuchMemory { .. }) => "limit",
+        Some(SqlError::Busy { .. }) => "busy",
+        Some(SqlError::Failed { .. }) => "failed",
+    };
+    metrics::counter!("flowstate_sql_queries_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("flowstate_sql_query_seconds").record(took);
 }
 
 /// An answer as the format JSON has it.

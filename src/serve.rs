@@ -45,11 +45,11 @@ fn arm_failpoint() {
 /// Serves until it is asked to end.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     // Whatever can be wrong with the settings comes first, before anything is made.
-    let tls = tls::config(&settings)?;
+    let tls = tls::read(&settings)?;
     let clock = Clock::system();
     let tracking = ingest_config(&settings)?;
     let stop = stop::Stop::listen()?;
-    let listening = http::listen(&settings, tls)?;
+    let listening = http::listen(&settings, tls.as_ref().map(|tls| tls.config.clone()))?;
     make_data_directory(&settings.data)?;
 
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
@@ -88,6 +88,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let announced = announce::write(&settings.data, &listening.local_url, process_key.reveal())?;
     let url = listening.url.clone();
+    let renewing = tls.map(|tls| tokio::spawn(tls.follow()));
     let server = http::serve(listening, rooms)?;
     eprintln!("listening on {url}");
     let ended = stop.wait(server).await;
@@ -95,6 +96,9 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     // Nothing new comes in from here on; what was accepted is committed before the end.
     let delivered = delivering.stop().await;
     following.abort();
+    if let Some(renewing) = renewing {
+        renewing.abort();
+    }
     let closed = log.close().await;
     sqlite.close().await;
     announced.remove();
@@ -150,6 +154,8 @@ pub(crate) fn ingest_config(settings: &Settings) -> anyhow::Result<ingest::Confi
         request_bytes_max,
         bodies_bytes_max: defaults.bodies_bytes_max.max(4 * request_bytes_max),
         body_timeout: settings.body_timeout,
+        source_events_per_s_max: settings.rate_limit_source,
+        address_requests_per_s_max: settings.rate_limit_address,
         trusted_proxies: settings.trusted_proxies.clone(),
         ..defaults
     };

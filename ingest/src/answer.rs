@@ -132,6 +132,11 @@ pub(crate) struct Counts {
 }
 
 impl Outcomes {
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// An item that was good; whether it is a duplicate the log knows.
     pub(crate) fn good(&mut self, message_id: &str) {
         let id = Some(self.keep(message_id));

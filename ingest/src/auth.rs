@@ -1,7 +1,9 @@
 //! Which source a request speaks for.
 //!
 //! The first write key that is found decides, in the order: `Authorization: Basic`, `X-Write-Key`,
-//! `?writeKey=`, the body. A key is never logged and never kept.
+//! `?writeKey=`, the body. Wherever it stands, a colon and what follows it are no part of it: Basic
+//! ends the user name with one, and Jitsu's libraries send nothing but `key:secret`. A key is never
+//! logged and never kept.
 
 use crate::answer::Fault;
 use actix_web::http::StatusCode;
@@ -32,13 +34,10 @@ pub(crate) fn query(query: &str) -> Vec<(String, String)> {
 
 /// The write key in the headers or the query.
 pub(crate) fn given_key(headers: &HeaderMap, query: &[(String, String)]) -> Option<String> {
-    let header_key = || {
-        let value = headers.get("x-write-key")?.to_str().ok()?.trim();
-        (!value.is_empty()).then(|| value.to_owned())
-    };
+    let header_key = || without_secret(headers.get("x-write-key")?.to_str().ok()?);
     let query_key = || {
-        let (_, value) = query.iter().find(|(name, value)| is_key_name(name) && !value.is_empty())?;
-        Some(value.clone())
+        let mut keys = query.iter().filter(|(name, _)| is_key_name(name));
+        keys.find_map(|(_, value)| without_secret(value))
     };
     basic_key(headers).or_else(header_key).or_else(query_key)
 }
@@ -55,16 +54,18 @@ fn basic_key(headers: &HeaderMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let credentials = String::from_utf8(base64(credentials.trim())?).ok()?;
-    let key = credentials.split_once(':').map_or(&*credentials, |(user, _)| user).trim();
+    without_secret(&String::from_utf8(base64(credentials.trim())?).ok()?)
+}
+
+/// The key in front of a colon, or the whole text.
+fn without_secret(text: &str) -> Option<String> {
+    let key = text.split_once(':').map_or(text, |(key, _)| key).trim();
     (!key.is_empty()).then(|| key.to_owned())
 }
 
 /// The write key in a body, which is JSON.
 pub(crate) fn body_key(json: Option<&str>) -> Option<String> {
-    let key = string(json?)?;
-    let key = key.trim();
-    (!key.is_empty()).then(|| key.to_owned())
+    without_secret(&string(json?)?)
 }
 
 /// The source with this key.
@@ -118,5 +119,12 @@ mod tests {
         assert_eq!(key(&[("authorization", "Bearer token")], "writeKey="), None);
         assert_eq!(body_key(Some("\" k\\u0065y \"")).as_deref(), Some("key"));
         assert_eq!(body_key(Some("7")), None);
+    }
+
+    #[test]
+    fn what_follows_a_colon_is_no_part_of_a_key() {
+        assert_eq!(key(&[("x-write-key", "key:secret")], "").as_deref(), Some("key"));
+        assert_eq!(key(&[], "writekey=:secret&writeKey=key:secret").as_deref(), Some("key"));
+        assert_eq!(body_key(Some("\"key:***\"")).as_deref(), Some("key"));
     }
 }

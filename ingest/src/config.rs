@@ -24,7 +24,14 @@ pub struct Config {
     /// Bytes of rejected events that are kept for each source and hour; beyond it only what was
     /// wrong is kept. Default 64 MiB; 0 keeps no body.
     pub rejected_bytes_per_hour: u64,
-    /// Proxies whose `X-Forwarded-For` is believed, for `context.ip`. Default none.
+    /// Events one source may send each second; what is over it is answered with 429. Default 0, which
+    /// is no limit.
+    pub source_events_per_s_max: u64,
+    /// Requests one address may send each second, of all sources; what is over it is answered with
+    /// 429. Default 0, which is no limit.
+    pub address_requests_per_s_max: u64,
+    /// Proxies whose `X-Forwarded-For` is believed, for `context.ip` and for the limit by address.
+    /// Default none.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -37,6 +44,8 @@ impl Default for Config {
             bodies_bytes_max: 256 << 20,
             body_timeout: Duration::from_secs(30),
             rejected_bytes_per_hour: 64 << 20,
+            source_events_per_s_max: 0,
+            address_requests_per_s_max: 0,
             trusted_proxies: Vec::new(),
         }
     }

@@ -17,6 +17,7 @@ mod object;
 mod pixel;
 mod prepare;
 mod quota;
+mod rate;
 mod routes;
 mod rules;
 mod settings;
@@ -36,6 +37,7 @@ use pipeline::control::Keys;
 use pipeline::log::{AppendError, Appended, Batch, Log};
 use prepare::Tools;
 use quota::Quota;
+use rate::Rates;
 use std::sync::Arc;
 
 /// The tracking API over one log.
@@ -43,6 +45,7 @@ pub struct Ingest {
     log: Arc<dyn Append>,
     tools: Tools,
     memory: Memory,
+    rates: Rates,
     clock: Clock,
 }
 
@@ -63,8 +66,9 @@ impl Ingest {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let memory = Memory::new(config.bodies_bytes_max);
+        let rates = Rates::new(config.source_events_per_s_max, config.address_requests_per_s_max);
         let quota = Arc::new(Quota::new(config.rejected_bytes_per_hour));
-        Ok(Self { log, tools: Tools { config: Arc::new(config), keys, quota }, memory, clock })
+        Ok(Self { log, tools: Tools { config: Arc::new(config), keys, quota }, memory, rates, clock })
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) async fn take(
 }
 
 async fn keep(request: &HttpRequest, ingest: &Ingest) -> Result<(), Fault> {
+    let ip = client_ip(request, ingest);
+    ingest.rates.take_request(ip, ingest.clock.now())?;
     let query = auth::query(request.query_string());
     let source = match auth::given_key(request.headers(), &query) {
         Some(key) => Some(auth::source(&ingest.tools.keys, Some(&key))?),
@@ -53,7 +55,7 @@ async fn keep(request: &HttpRequest, ingest: &Ingest) -> Result<(), Fault> {
         return Err(Fault::too_large("the event is too large"));
     }
     let call = Call::One(request.match_info().get("type").and_then(kind));
-    record(ingest, call, source, client_ip(request, ingest), &Bytes::from(body)).await?;
+    record(ingest, call, source, ip, &Bytes::from(body)).await?;
     Ok(())
 }
 

@@ -376,3 +376,39 @@ async fn large_and_small_bodies_are_taken_alike() {
     assert_eq!(server.events()[0].sent_at, parse_timestamp("2026-01-15T12:00:00Z"));
     assert_eq!(server.events()[0].sent_at, Some(NOW));
 }
+
+#[actix_web::test]
+async fn what_is_over_a_limit_is_told_when_to_come_again() {
+    let config = Config { source_events_per_s_max: 2, address_requests_per_s_max: 3, ..Config::default() };
+    let server = Server::new(config).await;
+    let batch = json!({ "batch": vec![json!({ "type": "track", "event": "e", "userId": "u" }); 5] });
+    assert_eq!(server.send(post("/v1/batch", batch.to_string())).await.status, 200);
+    for (key, from) in [("x-write-key", SERVER), ("x-other", "")] {
+        // The source is over its limit, wherever its key stands.
+        let mut event: serde_json::Value = serde_json::from_str(EVENT).unwrap();
+        event["writeKey"] = SERVER.into();
+        let request = TestRequest::post().uri("/v1/track").insert_header((key, from));
+        let answer = server.send(request.set_payload(event.to_string())).await;
+        assert_eq!((answer.status, &*answer.error()), (429, "rate_limited"));
+        assert_eq!(answer.header("retry-after"), Some("2"), "1.5 s are missing");
+    }
+    // The address now as well, with any key and none, and at the pixel, which cannot say so.
+    let answer = server.send(TestRequest::post().uri("/v1/track").set_payload(EVENT)).await;
+    assert_eq!((answer.status, &*answer.error()), (429, "rate_limited"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let pixel = format!("/v1/pixel/track?writeKey={BROWSER}&event=e&userId=u");
+    assert_eq!(server.send(TestRequest::get().uri(&pixel)).await.status, 200);
+    assert_eq!(server.events().len(), 5, "nothing of a refused request is kept");
+}
+
+#[actix_web::test]
+async fn behind_a_trusted_proxy_each_client_has_a_limit_of_its_own() {
+    let trusted_proxies = vec!["198.51.100.0/24".parse().unwrap()];
+    let server =
+        Server::new(Config { address_requests_per_s_max: 1, trusted_proxies, ..Config::default() }).await;
+    let send = async |client: &str| {
+        server.send(post("/v1/track", EVENT).insert_header(("x-forwarded-for", client))).await.status
+    };
+    assert_eq!([send("203.0.113.1").await, send("203.0.113.1").await], [200, 429]);
+    assert_eq!([send("203.0.113.2").await, send("203.0.113.2").await], [200, 429]);
+}

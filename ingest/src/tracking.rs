@@ -37,15 +37,19 @@ async fn answer(
     payload: &mut web::Payload,
     ingest: &Ingest,
 ) -> Result<HttpResponse, Fault> {
+    let (now, ip) = (ingest.clock.now(), client_ip(request, ingest));
+    ingest.rates.take_request(ip, now)?;
     let query = auth::query(request.query_string());
     let source = match auth::given_key(request.headers(), &query) {
         Some(key) => Some(auth::source(&ingest.tools.keys, Some(&key))?),
         None => None,
     };
+    if let Some(source) = &source {
+        ingest.rates.check_source(&source.name, now)?;
+    }
     let body = body::read(request.headers(), payload, &ingest.tools.config, &ingest.memory).await?;
     meter::received(body.received);
-    let (outcomes, duplicates) =
-        record(ingest, call, source, client_ip(request, ingest), &body.bytes).await?;
+    let (outcomes, duplicates) = record(ingest, call, source, ip, &body.bytes).await?;
     Ok(match call {
         Call::One(_) => outcomes.answer_one(),
         Call::Batch => outcomes.answer_batch(&duplicates, is_verbose(request, &query)),
@@ -70,6 +74,7 @@ pub(crate) async fn record(
         preparing.map_err(|_| Fault::overloaded("the server could not take the request apart"))??
     };
     let start = ingest.clock.now();
+    ingest.rates.take_events(&source, outcomes.len(), start)?;
     let appended = ingest.log.append(batch).await?;
     meter::appended(ingest.clock.now().saturating_sub(start));
     meter::items(&source, outcomes.counts(&appended.duplicates));

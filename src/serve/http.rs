@@ -1,6 +1,7 @@
 //! The HTTP server: ingest, the management API, and what machines ask for.
 
 mod machines;
+mod metered;
 
 use crate::settings::Settings;
 use actix_web::dev::Server;
@@ -9,7 +10,8 @@ use actix_web::{App, HttpServer};
 use anyhow::Context;
 use console::Console;
 use ingest::Ingest;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+pub(super) use metered::recorder as metrics_recorder;
+use metrics_exporter_prometheus::PrometheusHandle;
 use pipeline::log::Log;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -23,8 +25,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// How often the metrics drain what was recorded, so that it takes no more and more memory.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// What the server serves.
 #[derive(Clone)]
@@ -102,19 +102,6 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
-}
-
-/// Metrics are recorded from here on.
-pub(super) fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
-    let metrics = PrometheusBuilder::new().install_recorder().context("the metrics cannot be recorded")?;
-    let recorded = metrics.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(METRICS_UPKEEP).await;
-            recorded.run_upkeep();
-        }
-    });
-    Ok(metrics)
 }
 
 /// An address to connect to, for one that only says where to listen.

@@ -103,7 +103,8 @@ pub(crate) const KNOWN: &[Setting] = &[
         "tls_certificate",
         Scope::Server,
         "",
-        "PEM file of the certificate chain; with `tls_key`, the server speaks HTTPS",
+        "PEM file of the certificate chain; with `tls_key`, the server speaks HTTPS. Renewed \
+         files are taken over while it runs",
         "a path to a PEM file",
         |s, text| put(&mut s.tls_certificate, values::path(text).map(Some)),
     ),
@@ -122,6 +123,22 @@ pub(crate) const KNOWN: &[Setting] = &[
         "Whose X-Forwarded-For is believed, separated by commas",
         "a list of addresses and networks, such as 10.0.0.1,192.168.0.0/16",
         |s, text| put(&mut s.trusted_proxies, values::networks(text)),
+    ),
+    setting(
+        "rate_limit_source",
+        Scope::Server,
+        "0",
+        "Events per second that one source may send; beyond it requests are answered 429. 0 is no limit",
+        "0 to 1000000",
+        |s, text| put(&mut s.rate_limit_source, number(text, 0..=1_000_000)),
+    ),
+    setting(
+        "rate_limit_address",
+        Scope::Server,
+        "0",
+        "Requests per second that one address may send; beyond it they are answered 429. 0 is no limit",
+        "0 to 1000000",
+        |s, text| put(&mut s.rate_limit_address, number(text, 0..=1_000_000)),
     ),
     secret(setting(
         "forward_to",

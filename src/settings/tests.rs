@@ -71,6 +71,8 @@ const WRONG: &[(&str, &str)] = &[
     ("tls_certificate", ""),
     ("tls_key", ""),
     ("trusted_proxies", "10.0.0.0/33"),
+    ("rate_limit_source", "-1"),
+    ("rate_limit_address", "some"),
     ("forward_to", "https://api.segment.io"),
     ("allow_private_egress", "perhaps"),
     ("commit_age_s", "0"),

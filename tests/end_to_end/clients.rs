@@ -1,4 +1,4 @@
-//! Segment's own clients, unmodified.
+//! Clients of Segment, RudderStack and Jitsu, unmodified.
 
 use crate::crashes::check_accounts;
 use crate::harness::{Start, WRITE_KEY, has, project, skip, variable};
@@ -14,30 +14,81 @@ const EVENTS: usize = 300;
 
 #[test]
 fn segments_node_client_is_taken_in_without_a_retry() {
-    let folder = project().join("tests/clients/node");
-    if !has("node") || !folder.join("node_modules").exists() {
-        return skip("segments_node_client_is_taken_in_without_a_retry", "it needs node and `npm ci`");
-    }
-    let mut command = Command::new("node");
-    command.arg(folder.join("send.mjs"));
-    each_event_is_stored_once(command, &[]);
+    node_client("segments_node_client_is_taken_in_without_a_retry", "segment.mjs");
+}
+
+#[test]
+fn rudderstacks_node_client_is_taken_in_without_a_retry() {
+    node_client("rudderstacks_node_client_is_taken_in_without_a_retry", "rudderstack.mjs");
+}
+
+#[test]
+fn jitsus_client_is_taken_in_without_a_retry() {
+    node_client("jitsus_client_is_taken_in_without_a_retry", "jitsu.mjs");
+}
+
+#[test]
+fn segments_browser_client_is_taken_in_without_a_retry() {
+    browser_client("segments_browser_client_is_taken_in_without_a_retry", "standard");
+}
+
+#[test]
+fn segments_browser_client_with_batches_is_taken_in_without_a_retry() {
+    browser_client("segments_browser_client_with_batches_is_taken_in_without_a_retry", "batching");
+}
+
+#[test]
+fn jitsus_browser_client_is_taken_in_without_a_retry() {
+    browser_client("jitsus_browser_client_is_taken_in_without_a_retry", "jitsu");
 }
 
 #[test]
 fn segments_python_client_is_taken_in_without_a_retry() {
-    python_client("segments_python_client_is_taken_in_without_a_retry", "plain");
+    python_client("segments_python_client_is_taken_in_without_a_retry", &["segment", "plain"]);
 }
 
 #[test]
 fn segments_python_client_with_gzip_is_taken_in_without_a_retry() {
-    python_client("segments_python_client_with_gzip_is_taken_in_without_a_retry", "gzip");
+    python_client("segments_python_client_with_gzip_is_taken_in_without_a_retry", &["segment", "gzip"]);
 }
 
-fn python_client(test: &str, encoding: &str) {
+#[test]
+fn rudderstacks_python_client_is_taken_in_without_a_retry() {
+    python_client("rudderstacks_python_client_is_taken_in_without_a_retry", &["rudderstack", "default"]);
+}
+
+fn node_client(test: &str, script: &str) {
+    let Some(command) = node(script) else { return skip(test, "it needs node and `npm ci`") };
+    each_event_is_stored_once(command, &[]);
+}
+
+/// A page that a browser shows, on another origin than the server's.
+fn browser_client(test: &str, mode: &str) {
+    let Some(command) = node("browser.mjs").filter(|_| has("chromium")) else {
+        return skip(test, "it needs node, `npm ci` and Chromium");
+    };
+    let heads = each_event_is_stored_once(command, &[mode]);
+    let is_asked = heads.iter().any(|head| head.starts_with("OPTIONS /"));
+    assert!(is_asked, "the browser asked before it sent a key to another origin");
+    let settings = heads.iter().filter(|head| head.starts_with("GET /v1/projects/")).count();
+    assert_eq!(settings, usize::from(mode != "jitsu"), "analytics.js asks for its settings");
+}
+
+fn node(script: &str) -> Option<Command> {
+    let folder = project().join("tests/clients/node");
+    if !has("node") || !folder.join("node_modules").exists() {
+        return None;
+    }
+    let mut command = Command::new("node");
+    command.arg(folder.join(script));
+    Some(command)
+}
+
+fn python_client(test: &str, words: &[&str]) {
     let Some(python) = python() else { return skip(test, "it needs the Python packages of `tests/run`") };
     let mut command = Command::new(python);
     command.arg(project().join("tests/clients/python/send.py"));
-    each_event_is_stored_once(command, &[encoding]);
+    each_event_is_stored_once(command, words);
 }
 
 /// The Python that has the packages of `tests/clients/python/requirements.txt`.
@@ -45,7 +96,8 @@ pub(crate) fn python() -> Option<PathBuf> {
     variable("FLOWSTATE_TEST_PYTHON").map(PathBuf::from)
 }
 
-fn each_event_is_stored_once(mut client: Command, more: &[&str]) {
+/// Lets a client send, and gives the heads of all its requests.
+fn each_event_is_stored_once(mut client: Command, more: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let server = Start::on(dir.path()).run();
     let proxy = Proxy::to(server.address);
@@ -69,12 +121,14 @@ fn each_event_is_stored_once(mut client: Command, more: &[&str]) {
     }
     assert_eq!(server.number("SELECT count(*) FROM rejected"), 0);
     // Every request was answered with 200 at once: as many receipts as requests, and no retry.
-    let requests = proxy.requests();
+    let heads = proxy.requests();
+    let requests: Vec<_> = heads.iter().filter(|head| head.starts_with("POST /")).collect();
     assert!(requests.len() > 1, "the client sent {} requests", requests.len());
     assert_eq!(server.number("SELECT count(*) FROM receipts"), requests.len() as i64, "{requests:?}");
     let retried: Vec<_> = requests.iter().filter(|head| is_retry(head)).collect();
     assert!(retried.is_empty(), "{retried:?}");
     check_accounts(&server);
+    heads
 }
 
 fn is_retry(head: &str) -> bool {
@@ -113,13 +167,17 @@ impl Proxy {
         Self { address, connections }
     }
 
-    /// The heads of all requests to the tracking API.
+    /// The heads of all requests.
     fn requests(&self) -> Vec<String> {
         let mut heads = Vec::new();
         for connection in self.connections.lock().unwrap().iter() {
             let text = String::from_utf8_lossy(&connection.lock().unwrap()).into_owned();
-            for start in text.match_indices("POST /v1/").map(|(start, _)| start) {
-                let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();
+            // A request line starts a connection or follows a body, of which no event of the clients
+            // holds such a line.
+            for (at, _) in text.match_indices(" HTTP/1.1\r\n") {
+                let start =
+                    ["POST /", "OPTIONS /", "GET /"].iter().filter_map(|word| text[..at].rfind(word)).max();
+                let head = text[start.unwrap_or(at)..].split("\r\n\r\n").next().unwrap_or_default();
                 heads.push(head.to_owned());
             }
         }

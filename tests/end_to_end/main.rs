@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod adoption;
+mod broken_events;
 #[cfg(test)]
 mod buckets;
 #[cfg(test)]
@@ -25,6 +26,8 @@ mod doctor;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod harness;
@@ -34,6 +37,8 @@ mod http;
 mod imports;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn events_of_the_specification_reach_a_destination_as_they_came_in() {
 }
 
 /// The events, each with a message id of its own; `None` without `FLOWSTATE_SPECS`.
-fn spec_events() -> Option<Vec<Value>> {
+pub(crate) fn spec_events() -> Option<Vec<Value>> {
     let path = Path::new(&variable("FLOWSTATE_SPECS")?).join("segment/spec_events.jsonl");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// The longest time to a connection, TLS included.
@@ -128,8 +128,26 @@ impl Http for Egress {
             let headers = std::mem::take(response.headers_mut());
             Ok(Answer { status: response.status().as_u16(), headers, body })
         };
-        exchange.await.map_err(|error| failure::classify(error, &origin))
+        let began = Instant::now();
+        let outcome = exchange.await.map_err(|error| failure::classify(error, &origin));
+        measure(&outcome, began.elapsed());
+        outcome
     }
+}
+
+/// Counts a request by what came of it: the first digit of a status, or why there was none.
+fn measure(outcome: &Result<Answer, HttpError>, took: Duration) {
+    let outcome = match outcome {
+        Ok(answer) => match answer.status / 100 {
+            1 | 2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        },
+        Err(error) => error.class.as_str(),
+    };
+    metrics::counter!("flowstate_egress_requests_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("flowstate_egress_request_seconds").record(took);
 }
 
 /// Reads the body up to [`ANSWER_BYTES_MAX`], without a copy where it comes in one piece.

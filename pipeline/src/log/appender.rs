@@ -367,12 +367,14 @@ impl Thread {
     fn write(&mut self, group: Vec<Pending>) {
         let Some(first) = group.first().map(|pending| pending.appended.offset) else { return };
         let size = self.payload.len();
+        let began = Instant::now();
         let written = self.wal.write(&wal::Group {
             first_offset: first,
             end_offset: self.next,
             last_received_at: self.last_received_at,
             payload: &self.payload,
         });
+        metrics::histogram!("flowstate_log_fsync_seconds").record(began.elapsed());
         match written {
             Ok(()) => {
                 self.confirmed = false;
@@ -458,6 +460,7 @@ impl Thread {
 
     /// Shows everyone a group that is as durable as it has to be.
     fn stored(&mut self, group: Unstored) {
+        metrics::gauge!("flowstate_log_queue_bytes").set(self.shared.queued_bytes.load(Relaxed) as f64);
         metrics::gauge!("flowstate_log_end_offset").set(group.end as f64);
         self.wal.show();
         let Unstored { first, end, payload, .. } = group;
@@ -498,6 +501,7 @@ impl Thread {
         if let Err(error) = self.wal.release(offset) {
             tracing::warn!(%error, "WAL segments could not be released");
         }
+        metrics::gauge!("flowstate_log_dedup_memory_bytes").set(self.dedup.stats().memory_bytes as f64);
         self.note_wal_bytes();
     }
 

@@ -1,5 +1,6 @@
 //! `/health`, `/ready` and `/metrics`, for machines.
 
+use super::metered;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, ServiceConfig, get};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -60,6 +61,7 @@ fn answer(status: &Status, wal_bytes_max: u64) -> HttpResponse {
 
 /// All metrics in the text format of Prometheus, version 0.0.4.
 async fn metrics_text(metrics: Data<PrometheusHandle>) -> HttpResponse {
+    metered::process();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 

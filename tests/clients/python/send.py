@@ -1,17 +1,19 @@
-"""Sends events of all kinds with Segment's own client and prints what it sent and what went wrong.
+"""Sends events of all kinds with an unmodified client and prints what it sent and what went wrong.
 
-Usage: send.py URL WRITE_KEY COUNT (gzip|plain)
+Usage: send.py URL WRITE_KEY COUNT (segment|rudderstack) (gzip|plain|default)
 """
 
+import importlib
 import json
 import sys
 
-from segment.analytics.client import Client
-
-url, write_key, count, encoding = sys.argv[1:]
+url, write_key, count, vendor, encoding = sys.argv[1:]
 errors = []
-client = Client(
-    write_key, host=url, gzip=encoding == "gzip", on_error=lambda error, items: errors.append(repr(error))
+client = importlib.import_module(f"{vendor}.analytics.client").Client(
+    write_key,
+    host=url,
+    on_error=lambda error, items: errors.append(repr(error)),
+    **({} if encoding == "default" else {"gzip": encoding == "gzip"}),
 )
 sent = {}
 for number in range(int(count)):
