@@ -5,6 +5,8 @@
 //! [`harness::skip`] and is counted as skipped.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod buckets;
 #[cfg(test)]
 mod clients;
