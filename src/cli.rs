@@ -6,6 +6,7 @@ pub(crate) use flags::Flags;
 
 use crate::{bench, demo, doctor};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipeline::control::Scope;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Source(SourceArgs),
     /// Give properties columns of their own, which queries use by themselves
     Column(ColumnArgs),
+    /// Add, list and revoke the keys to the management API
+    ApiKey(ApiKeyArgs),
     /// Seal the credentials of connections under a new key
     Keys(KeysArgs),
     /// Take over the partition of a node that is lost for good
@@ -302,6 +305,63 @@ impl ColumnType {
             Self::Boolean => "boolean",
         }
     }
+}
+
+/// `flowstate api-key`.
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyArgs {
+    /// What to do with API keys.
+    #[command(subcommand)]
+    pub(crate) command: ApiKeyCommand,
+}
+
+/// What can be done with API keys; a running server sees it within a second.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiKeyCommand {
+    /// Add an API key and print it, once
+    #[command(after_help = "\
+Scopes:
+  read               how things stand: sources, connections, replays, accounts; nothing of a person
+  events:read        what people did: events, SQL, rejected events, dead letters, suppressions
+  events:write       put events into the log: admit rejected ones
+  sources:write      add, enable and disable sources
+  connections:write  decide what goes out: connections, replays, dead letters, suppressions
+  admin              all of it, and API keys
+
+Examples:
+  flowstate api-key add analyst --scope events:read --expires 2027-01-01T00:00:00Z
+  flowstate api-key add deploy --scope read --scope sources:write")]
+    Add {
+        /// 1 to 64 of a-z, 0-9, `-` and `_`
+        name: String,
+        /// What it may do; may be given several times
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_parser = scopes())]
+        scopes: Vec<String>,
+        /// When it ends, as RFC 3339; never when not given
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// List all API keys
+    List {
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+    /// Take an API key back, at once
+    Revoke {
+        /// The key's name
+        name: String,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags<false>,
+    },
+}
+
+fn scopes() -> clap::builder::PossibleValuesParser {
+    Scope::ALL.map(Scope::as_str).into()
 }
 
 /// `flowstate keys`.

@@ -3,6 +3,7 @@
 //! Here is wiring only: the command line, the settings, and which rooms are opened.
 
 mod adopt;
+mod api_key;
 mod bench;
 mod cli;
 mod column;
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args).await?,
         Command::Source(args) => source::run(args).await?,
         Command::Column(args) => column::run(args).await?,
+        Command::ApiKey(args) => api_key::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Adopt(args) => adopt::run(args).await?,
         Command::Doctor(args) => return doctor::run(args).await,

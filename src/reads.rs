@@ -1,20 +1,28 @@
 //! The console's reads, answered by the room of queries.
 
+mod admitted;
+mod commits;
+mod follow;
+mod logged;
+
 use crate::settings::Settings;
 use anyhow::Context;
 use console::{
-    Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+    Account, AccountsOf, Commits, CommitsOf, Delivered, Format, InSource, Life, LoggedEvent, News, Page,
+    Place, ReadError, Reads, Refusal, RejectedEvent, Rows, Search, StoredAt,
 };
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use pipeline::Micros;
 use pipeline::event::format_timestamp;
-use pipeline::log::Snapshot;
+use pipeline::log::{Log, Offset, PartitionId, Snapshot};
 use queries::{Answer, Engine, EngineConfig, EventReport, SourceReport, SqlError};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Text in a table for people is cut at this many characters.
 const WIDTH_MAX: usize = 60;
@@ -64,12 +72,17 @@ pub(crate) fn rows(answer: Answer, format: Format) -> Rows {
     rows.map_err(read_error).boxed()
 }
 
-/// The console's reads over an engine.
-pub(crate) struct EngineReads(pub(crate) Arc<Engine>);
+/// The console's reads over an engine and the log.
+pub(crate) struct EngineReads {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) log: Arc<Log>,
+    /// Turns true when the server ends, and with it whoever follows the log.
+    pub(crate) ending: watch::Receiver<bool>,
+}
 
 impl Reads for EngineReads {
     fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>> {
-        let engine = Arc::clone(&self.0);
+        let engine = Arc::clone(&self.engine);
         async move {
             let began = std::time::Instant::now();
             let answer = engine.query(&sql).await;
@@ -79,8 +92,50 @@ impl Reads for EngineReads {
         .boxed()
     }
 
+    fn events(&self, search: Search) -> BoxFuture<'static, Result<Page<LoggedEvent>, ReadError>> {
+        let engine = Arc::clone(&self.engine);
+        async move {
+            let page = engine.events_page(&logged::page_of(search)).await.map_err(read_error)?;
+            Ok(logged::page(page, logged::event))
+        }
+        .boxed()
+    }
+
+    fn rejected(&self, search: Search) -> BoxFuture<'static, Result<Page<RejectedEvent>, ReadError>> {
+        let engine = Arc::clone(&self.engine);
+        async move {
+            let page = engine.rejected_page(&logged::page_of(search)).await.map_err(read_error)?;
+            let mut page = logged::page(page, logged::rejected);
+            admitted::fill(&engine, &mut page.rows).await?;
+            Ok(page)
+        }
+        .boxed()
+    }
+
+    fn rejected_at(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<RejectedEvent>, ReadError>> {
+        let engine = Arc::clone(&self.engine);
+        async move { admitted::rejected_at(&engine, &partition, offset).await }.boxed()
+    }
+
+    fn commits(&self, of: CommitsOf) -> BoxFuture<'static, Result<Commits, ReadError>> {
+        let engine = Arc::clone(&self.engine);
+        async move { commits::page(&engine, of).await }.boxed()
+    }
+
+    fn follow(
+        &self,
+        equal: Vec<(&'static str, String)>,
+        after: Option<(PartitionId, Offset)>,
+    ) -> BoxStream<'static, Result<News, ReadError>> {
+        follow::follow(Arc::clone(&self.log), self.ending.clone(), equal, after)
+    }
+
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
-        let engine = Arc::clone(&self.0);
+        let engine = Arc::clone(&self.engine);
         async move {
             let mut life = life(engine.event(&message_id).await.map_err(read_error)?);
             for stored in life.sources.iter_mut().flat_map(|source| &mut source.stored) {
@@ -92,7 +147,7 @@ impl Reads for EngineReads {
     }
 
     fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>> {
-        let engine = Arc::clone(&self.0);
+        let engine = Arc::clone(&self.engine);
         async move {
             let answer = engine.query(&accounts_sql(&of)).await.map_err(read_error)?;
             let answer: Answered<Account> = objects(answer).await?;

@@ -61,6 +61,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let keys = Keys::load(Arc::clone(&control)).await?;
     let following = tokio::spawn(Arc::clone(&keys).follow());
 
+    let (end, ending) = tokio::sync::watch::channel(false);
     let process_key = Secret::api_key()?;
     let delivery = Delivery::open(&settings, &sqlite, &clock).await?;
     let engine = reads::engine(delivery.snapshots(&log), &settings, Some(reads::spill_dir(&settings.data)))?;
@@ -72,15 +73,16 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let console = Console::new(
         Arc::clone(&control),
         Arc::clone(&keys),
-        Arc::new(EngineReads(engine)),
+        Arc::new(EngineReads { engine, log: Arc::clone(&log), ending }),
         connections,
         Arc::new(answers),
         Arc::new(columns),
         clock.clone(),
         Some(process_key.hash()),
     );
+    let intake = Intake { ingest: Arc::clone(&ingest), partition: log.partition().clone() };
     let rooms = http::Rooms {
-        console: Data::new(console.with_imports(Arc::new(Intake(Arc::clone(&ingest))))),
+        console: Data::new(console.with_imports(Arc::new(intake))),
         ingest: Data::from(ingest),
         log: Data::from(Arc::clone(&log)),
         wal_bytes_max: settings.wal_bytes_max - segment_bytes(&settings),
@@ -91,7 +93,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let renewing = tls.map(|tls| tokio::spawn(tls.follow()));
     let server = http::serve(listening, rooms)?;
     eprintln!("listening on {url}");
-    let ended = stop.wait(server).await;
+    let ended = stop.wait(server, end).await;
 
     // Nothing new comes in from here on; what was accepted is committed before the end.
     let delivered = delivering.stop().await;

@@ -50,7 +50,7 @@ pub(crate) fn new_source(name: String, kind: SourceKind, test: bool, key: &Secre
 }
 
 /// Opens the control store; only when `make` is set may it be a new one.
-async fn open(settings: &Settings, make: bool) -> anyhow::Result<Sqlite> {
+pub(crate) async fn open(settings: &Settings, make: bool) -> anyhow::Result<Sqlite> {
     crate::telemetry::start(settings);
     let path = settings.control_path();
     if make {
@@ -99,7 +99,7 @@ async fn set_enabled(
 
 /// Has a running server take the change over now; it would find it by itself within a second, so
 /// nothing depends on this.
-async fn tell_server(settings: &Settings) {
+pub(crate) async fn tell_server(settings: &Settings) {
     let told = async {
         let Some(server) = Announcement::read(&settings.data)? else { return Ok(()) };
         let request = server.request(reqwest::Method::GET, "/api/v1/sources")?.timeout(TELL_TIMEOUT);

@@ -1,14 +1,26 @@
 //! What the console asks of ingest when a file is imported, and the binary answers.
 
+use crate::logged::{Admission, RejectedEvent};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The way in for events from files.
+/// The way in for events from files, and for rejected ones that come again.
 pub trait Imports: Send + Sync {
     /// Takes in lines of a file; when it returns, they are durable.
     fn import(&self, piece: Piece) -> BoxFuture<'static, Result<Imported, ImportsError>>;
+    /// Admits an event that was rejected; when it returns, the event is durable.
+    fn admit(&self, repaired: Repaired) -> BoxFuture<'static, Result<Admission, ImportsError>>;
+}
+
+/// An event that was rejected, as it is to be admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// The rejected record.
+    pub of: RejectedEvent,
+    /// The event as JSON.
+    pub event: String,
 }
 
 /// Consecutive lines of one file, one event in each.
@@ -77,6 +89,16 @@ pub enum ImportsError {
     /// The source takes no events. Enable it.
     #[error("{0}")]
     DisabledSource(String),
+    /// It breaks a rule still. Correct the field.
+    #[error("{message}")]
+    Broken {
+        /// The stable word for the rule, as for what comes in.
+        code: &'static str,
+        /// The field, where there is one.
+        field: Option<String>,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
     /// They are too many at once. Send fewer.
     #[error("{0}")]
     TooLarge(String),

@@ -10,6 +10,7 @@ mod columns;
 mod deliveries;
 mod fields;
 mod imports;
+mod logged;
 mod parameters;
 mod problem;
 mod reads;
@@ -20,7 +21,10 @@ pub use deliveries::{
     DeadLetter, DeadLetters, DeadLettersOf, DeadOnes, Deliveries, DeliveriesError, Estimate, Preview,
     PreviewedEvent, PreviewedRequest, Status, Step, StepState, WaitsFor,
 };
-pub use imports::{Imported, Imports, ImportsError, Piece, Reason};
+pub use imports::{Imported, Imports, ImportsError, Piece, Reason, Repaired};
+pub use logged::{
+    Admission, Commits, CommitsOf, LoggedEvent, News, Page, Place as PagePlace, RejectedEvent, Search,
+};
 pub use reads::{
     Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
@@ -29,6 +33,7 @@ use pipeline::Clock;
 use pipeline::connection::Connections;
 use pipeline::control::{Control, KeyHash, Keys};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the management API works with.
 pub struct Console {
@@ -41,7 +46,11 @@ pub struct Console {
     clock: Clock,
     process_key: Option<KeyHash>,
     imports: Option<Arc<dyn Imports>>,
+    followers: Arc<Semaphore>,
 }
+
+/// So many clients may follow what comes in, each with a page of events in memory.
+const FOLLOWERS_MAX: usize = 16;
 
 impl Console {
     /// A console over these. `process_key` is the hash of one more API key, which holds for this
@@ -57,7 +66,19 @@ impl Console {
         clock: Clock,
         process_key: Option<KeyHash>,
     ) -> Self {
-        Self { control, keys, reads, connections, deliveries, columns, clock, process_key, imports: None }
+        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+        Self {
+            control,
+            keys,
+            reads,
+            connections,
+            deliveries,
+            columns,
+            clock,
+            process_key,
+            imports: None,
+            followers,
+        }
     }
 
     /// The same console, which takes files in too.

@@ -6,7 +6,7 @@ use crate::reads::ReadError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use pipeline::connection::{ConnectionError, Mistake};
-use pipeline::control::ControlError;
+use pipeline::control::{ControlError, Scope};
 use serde::Serialize;
 
 /// When to try again a query that came while too many ran, in seconds.
@@ -29,6 +29,9 @@ pub(crate) struct Problem {
     /// When to try again, where the answer is 503.
     #[serde(skip)]
     retry_after_s: u64,
+    /// The scope that the key lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 impl Problem {
@@ -40,6 +43,7 @@ impl Problem {
             field: None,
             fields: Vec::new(),
             retry_after_s: RETRY_AFTER_S,
+            scope: None,
         }
     }
 
@@ -58,9 +62,28 @@ impl Problem {
         Self::from(ConnectionError::Wrong(vec![Mistake::new(field, rule, example)]))
     }
 
+    /// An event that breaks a rule of the tracking API, which has a code of its own.
+    pub(crate) fn broken(code: &'static str, field: Option<String>, message: String) -> Self {
+        let fields = field.iter().map(|field| Mistake::new(field.as_str(), message.as_str(), "")).collect();
+        Self { field, fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let message = "an API key is needed, as `Authorization: Bearer fs_api_…`";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The API key `name` was good until `at`.
+    pub(crate) fn expired(name: &str, at: &str) -> Self {
+        let message = format!("the API key `{name}` expired at {at}; another is needed");
+        Self::new(StatusCode::UNAUTHORIZED, "expired", message)
+    }
+
+    /// The API key `name` lacks a scope.
+    pub(crate) fn forbidden(name: &str, scope: Scope) -> Self {
+        let scope = scope.as_str();
+        let message = format!("this needs the scope `{scope}`, which the API key `{name}` does not have");
+        Self { scope: Some(scope), ..Self::new(StatusCode::FORBIDDEN, "forbidden", message) }
     }
 }
 
@@ -73,6 +96,11 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::build(self.status);
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(scope) = self.scope {
+            // RFC 6750, section 3.1.
+            let lacks = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+            response.insert_header((header::WWW_AUTHENTICATE, lacks));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, self.retry_after_s));

@@ -1,9 +1,11 @@
 //! What the console asks of the log, and the binary answers.
 
+use crate::logged::{Commits, CommitsOf, LoggedEvent, News, Page, RejectedEvent, Search};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use pipeline::Micros;
+use pipeline::log::{Offset, PartitionId};
 use serde::{Deserialize, Serialize};
 
 /// The read side of the log.
@@ -12,6 +14,24 @@ use serde::{Deserialize, Serialize};
 pub trait Reads: Send + Sync {
     /// Answers a query. What is wrong with the query is an error before the first byte of its rows.
     fn sql(&self, sql: String, format: Format) -> BoxFuture<'static, Result<Rows, ReadError>>;
+    /// A page of events, those that are not committed yet too.
+    fn events(&self, search: Search) -> BoxFuture<'static, Result<Page<LoggedEvent>, ReadError>>;
+    /// A page of rejected events.
+    fn rejected(&self, search: Search) -> BoxFuture<'static, Result<Page<RejectedEvent>, ReadError>>;
+    /// The rejected event at an address, and as what it was admitted since.
+    fn rejected_at(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<RejectedEvent>, ReadError>>;
+    /// Commits to a table, newest first.
+    fn commits(&self, of: CommitsOf) -> BoxFuture<'static, Result<Commits, ReadError>>;
+    /// What comes in, behind `after` or from now on, where all of `equal` hold; it ends with the server.
+    fn follow(
+        &self,
+        equal: Vec<(&'static str, String)>,
+        after: Option<(PartitionId, Offset)>,
+    ) -> BoxStream<'static, Result<News, ReadError>>;
     /// What became of a message id; one that never came is no error.
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>>;
     /// The accounts of each source and hour that match.

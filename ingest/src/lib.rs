@@ -4,6 +4,7 @@
 //! A request is read within limits ([`Config`]), taken apart without a copy where that is possible,
 //! checked event by event, and appended to the log as one batch. Only then is it answered.
 
+mod admit;
 mod answer;
 mod auth;
 mod body;
@@ -25,6 +26,7 @@ mod shared;
 mod text;
 mod tracking;
 
+pub use admit::{AdmitError, Admitted, Repaired, made_message_id};
 pub use config::{Config, ConfigError};
 pub use import::{ImportError, Imported, Piece, Reason};
 pub use ip::{Network, NetworkError};

@@ -235,8 +235,7 @@ impl<'r, 't> Intake<'r, 't> {
         if json.len() <= max {
             return Ok(());
         }
-        let message = format!("the event has {} bytes; allowed are {max}", json.len());
-        Err(Broken::item("event_too_large", message))
+        Err(too_large(json, max))
     }
 
     /// Keeps one item aside.
@@ -254,6 +253,11 @@ impl<'r, 't> Intake<'r, 't> {
         });
         self.prepared.outcomes.rejected(message_id.as_deref(), broken);
     }
+}
+
+/// An event that is too large.
+pub(crate) fn too_large(json: &str, max: usize) -> Broken {
+    Broken::item("event_too_large", format!("the event has {} bytes; allowed are {max}", json.len()))
 }
 
 /// An item as the client wrote it, but without its write key, which is nobody's business.

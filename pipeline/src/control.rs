@@ -2,12 +2,14 @@
 //!
 //! [`Control`] is the contract; [`sqlite`] keeps it in one file in the data directory.
 
+mod api_key;
 #[cfg(test)]
 mod conformance;
 mod keys;
 mod secret;
 pub mod sqlite;
 
+pub use api_key::{ApiKey, Scope};
 pub use keys::Keys;
 pub use secret::Secret;
 
@@ -82,34 +84,25 @@ impl Source {
     /// # Errors
     /// [`ControlError::Invalid`] with a message that says what is allowed.
     pub fn check_name(name: &str) -> Result<(), ControlError> {
-        let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_';
         if name == INTERNAL_SOURCE {
             return Err(ControlError::Invalid(format!(
                 "`{name}` is the name of what the server itself records: choose another"
             )));
         }
-        if (1..=Self::NAME_MAX).contains(&name.len()) && name.bytes().all(allowed) {
-            return Ok(());
-        }
-        let shown: String = name.chars().take(80).collect();
-        Err(ControlError::Invalid(format!(
-            "a source's name is 1 to {} of a-z, 0-9, `-` and `_`, and `{shown}` is not",
-            Self::NAME_MAX
-        )))
+        check_word("a source's name", name, Self::NAME_MAX)
     }
 }
 
-/// A key to the management API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKey {
-    /// Unique.
-    pub name: String,
-    /// The hash of the key.
-    pub hash: KeyHash,
-    /// The first characters of the key, to recognise it by.
-    pub prefix: String,
-    /// When it was added.
-    pub created_at: Micros,
+/// Checks that `word`, which is `what`, has 1 to `longest` of the characters that names have.
+fn check_word(what: &str, word: &str, longest: usize) -> Result<(), ControlError> {
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_';
+    if (1..=longest).contains(&word.len()) && word.bytes().all(allowed) {
+        return Ok(());
+    }
+    let shown: String = word.chars().take(80).collect();
+    Err(ControlError::Invalid(format!(
+        "{what} is 1 to {longest} of a-z, 0-9, `-` and `_`, and `{shown}` is not"
+    )))
 }
 
 /// Why the control store could not do as asked.
@@ -144,8 +137,14 @@ pub trait Control: Send + Sync {
     async fn set_source_enabled(&self, name: &str, enabled: bool) -> Result<(), ControlError>;
     /// A number that changes with every change to sources or keys, in whatever process.
     async fn version(&self) -> Result<i64, ControlError>;
-    /// Adds an API key. [`ControlError::Exists`] when its name or the key is taken.
+    /// Adds an API key. [`ControlError::Exists`] when its name or the key is taken;
+    /// [`ControlError::Invalid`] when its name breaks the rule.
     async fn add_api_key(&self, key: ApiKey) -> Result<(), ControlError>;
     /// All API keys by name.
     async fn api_keys(&self) -> Result<Vec<ApiKey>, ControlError>;
+    /// Removes an API key. [`ControlError::Unknown`] when there is none of that name.
+    async fn revoke_api_key(&self, name: &str) -> Result<(), ControlError>;
+    /// Notes when keys were used, where that is later than what is known. Keys that are gone are
+    /// left out, and [`Control::version`] stays.
+    async fn api_keys_used(&self, used: &[(KeyHash, Micros)]) -> Result<(), ControlError>;
 }

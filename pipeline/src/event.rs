@@ -79,8 +79,11 @@ impl Flags {
     pub const IMPORTED: Self = Self(1 << 7);
     /// The import was asked to deliver its events.
     pub const FOR_DELIVERY: Self = Self(1 << 8);
+    /// The event had been rejected and was admitted later, as it was or corrected; `admitted_from` in
+    /// `extra` is the address of the rejected record. Its timestamp was corrected when that came.
+    pub const ADMITTED: Self = Self(1 << 9);
 
-    const WORDS: [(Self, &'static str); 9] = [
+    const WORDS: [(Self, &'static str); 10] = [
         (Self::CLOCK_SKEW, "clock_skew"),
         (Self::NO_SENT_AT, "no_sent_at"),
         (Self::FUTURE_TIMESTAMP, "future_timestamp"),
@@ -90,6 +93,7 @@ impl Flags {
         (Self::MADE_MESSAGE_ID, "made_message_id"),
         (Self::IMPORTED, "imported"),
         (Self::FOR_DELIVERY, "for_delivery"),
+        (Self::ADMITTED, "admitted"),
     ];
 
     /// Whether every flag of `other` is set.

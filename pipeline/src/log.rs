@@ -30,7 +30,7 @@ pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
 pub use recovery::read_only;
 pub use rows::event_rows;
-pub use stored::EVENT_COLUMNS;
+pub use stored::{EVENT_COLUMNS, stored_events, stored_rejected};
 
 use crate::{Clock, Micros};
 use appender::Appender;

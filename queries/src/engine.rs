@@ -3,6 +3,7 @@
 use crate::answer::{self, Answer, AnswerLimits, Deadline};
 use crate::event_views::{self, Names};
 use crate::json_casts::JsonCasts;
+use crate::page::Span;
 use crate::promoted::ProjectionsThroughUnions;
 use crate::table::{LogTable, StatsCache};
 use crate::traits_fold::TraitsFold;
@@ -23,7 +24,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use pipeline::log::Snapshot;
-use pipeline::log::table::TableKind;
+use pipeline::log::table::{TableKind, TableSnapshot};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,6 +191,19 @@ impl Engine {
             answer::send(rows, limits, parts, explain).await
         })
         .await
+    }
+
+    /// A table of the log as it is now; `None` where there is none of that kind.
+    pub fn table(&self, kind: TableKind) -> Option<Arc<TableSnapshot>> {
+        self.snapshot().tables.into_iter().map(|view| view.table).find(|table| table.kind == kind)
+    }
+
+    /// When the rows of each file of a table were received.
+    pub(crate) fn received(&self, snapshot: &Snapshot, kind: TableKind) -> Vec<Span> {
+        let views = snapshot.tables.iter().filter(|view| view.table.kind == kind);
+        views
+            .flat_map(|view| self.planner.stats.received(&view.table, &view.table.promoted.schema(kind)))
+            .collect()
     }
 
     /// The log as it is now.

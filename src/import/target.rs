@@ -79,7 +79,8 @@ impl Target {
         let control: Arc<dyn Control> = Arc::clone(&sqlite) as _;
         let config = crate::serve::ingest_config(settings)?;
         let ingest = Ingest::new(Arc::clone(&log), Keys::load(control).await?, config, clock)?;
-        Ok(Self::Log { log, sqlite, intake: Intake(Arc::new(ingest)) })
+        let intake = Intake { ingest: Arc::new(ingest), partition: log.partition().clone() };
+        Ok(Self::Log { log, sqlite, intake })
     }
 
     /// Sends a piece and waits until it is durable, through full logs and restarts of the server.

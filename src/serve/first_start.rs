@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use crate::source::new_source;
 use anyhow::{Context, bail};
 use pipeline::Clock;
-use pipeline::control::{ApiKey, Control, Secret, SourceKind};
+use pipeline::control::{ApiKey, Control, Scope, Secret, SourceKind};
 use std::path::Path;
 
 const SOURCE: &str = "default";
@@ -97,7 +97,7 @@ fn given(key: Option<&crate::settings::Private>) -> anyhow::Result<Option<Secret
 }
 
 fn api_key(key: &Secret, clock: &Clock) -> ApiKey {
-    ApiKey { name: API_KEY.into(), hash: key.hash(), prefix: key.prefix(), created_at: clock.now() }
+    crate::api_key::new_api_key(API_KEY.into(), vec![Scope::Admin], None, key, clock)
 }
 
 #[cfg(test)]

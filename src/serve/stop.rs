@@ -3,6 +3,7 @@
 use actix_web::dev::Server;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// The signals that end the server.
 pub(crate) struct Stop {
@@ -16,8 +17,9 @@ impl Stop {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Runs the server until a signal comes and its requests are finished.
-    pub(crate) async fn wait(mut self, server: Server) -> anyhow::Result<()> {
+    /// Runs the server until a signal comes and its requests are finished. `end` turns true with the
+    /// signal, for answers that would go on for ever.
+    pub(crate) async fn wait(mut self, server: Server, end: watch::Sender<bool>) -> anyhow::Result<()> {
         let handle = server.handle();
         let mut running = tokio::spawn(server);
         tokio::select! {
@@ -27,6 +29,7 @@ impl Stop {
             }
             () = self.next() => {}
         }
+        end.send_replace(true);
         tracing::info!("stopping: requests under way are finished; a second signal ends at once");
         tokio::spawn(async move {
             self.next().await;

@@ -6,6 +6,9 @@
 
 #[cfg(test)]
 mod adoption;
+#[cfg(test)]
+mod api;
+#[cfg(test)]
 mod broken_events;
 #[cfg(test)]
 mod buckets;

@@ -58,6 +58,7 @@ impl From<ImportsError> for Problem {
         match error {
             ImportsError::UnknownSource(_) => Self::new(StatusCode::NOT_FOUND, "unknown", message),
             ImportsError::DisabledSource(_) => Self::new(StatusCode::CONFLICT, "wrong_state", message),
+            ImportsError::Broken { code, field, .. } => Self::broken(code, field, message),
             ImportsError::TooLarge(_) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
             }

@@ -4,23 +4,26 @@ mod fakes;
 
 use super::*;
 use crate::columns::{Column, ColumnList, Columns, ColumnsError};
+use crate::logged::{Commits, CommitsOf, LoggedEvent, News, Page, RejectedEvent, Search};
 use crate::reads::{Account, AccountsOf, Format, InSource, Life, Place, ReadError, Reads, Rows, StoredAt};
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service, read_body, read_body_json};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
 use pipeline::Clock;
 use pipeline::connection::{ConnectionStore, Connections};
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{ApiKey, Control, Keys, Secret};
 use pipeline::log::table::promoted::PromotedType;
+use pipeline::log::{Offset, PartitionId};
 use pipeline::seal::Keyring;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use fakes::{Conditions, FakeDeliveries};
+use fakes::{Conditions, FakeDeliveries, FakeImports};
 
 const API_KEY: &str = "fs_api_0123456789";
 const PROCESS_KEY: &str = "fs_api_of_this_process";
@@ -60,6 +63,39 @@ impl Reads for Fake {
             }
         }
         .boxed()
+    }
+
+    fn events(&self, search: Search) -> BoxFuture<'static, Result<Page<LoggedEvent>, ReadError>> {
+        self.asked.lock().unwrap().push(format!("{search:?}"));
+        page(vec![events::logged(7)])
+    }
+
+    fn rejected(&self, search: Search) -> BoxFuture<'static, Result<Page<RejectedEvent>, ReadError>> {
+        self.asked.lock().unwrap().push(format!("{search:?}"));
+        page(vec![events::refused(8)])
+    }
+
+    fn rejected_at(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<RejectedEvent>, ReadError>> {
+        self.asked.lock().unwrap().push(format!("{partition} {offset}"));
+        async move { Ok((offset < 10).then(|| events::refused(offset))) }.boxed()
+    }
+
+    fn commits(&self, of: CommitsOf) -> BoxFuture<'static, Result<Commits, ReadError>> {
+        self.asked.lock().unwrap().push(format!("{of:?}"));
+        async move { Ok(Commits { commits: Vec::new(), next: Some(7) }) }.boxed()
+    }
+
+    fn follow(
+        &self,
+        equal: Vec<(&'static str, String)>,
+        after: Option<(PartitionId, Offset)>,
+    ) -> BoxStream<'static, Result<News, ReadError>> {
+        self.asked.lock().unwrap().push(format!("{equal:?} {after:?}"));
+        events::news()
     }
 
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>> {
@@ -128,6 +164,15 @@ impl Columns for FakeColumns {
     }
 }
 
+/// The cursor `5.aa` of a page of events leads to the end.
+fn page<T>(rows: Vec<T>) -> BoxFuture<'static, Result<Page<T>, ReadError>>
+where
+    T: Send + 'static,
+{
+    let next = Some(crate::PagePlace { received_at: 5, partition: "aa".into() });
+    async move { Ok(Page { rows, next }) }.boxed()
+}
+
 struct Room {
     _dir: tempfile::TempDir,
     keys: Arc<Keys>,
@@ -137,13 +182,24 @@ struct Room {
     console: Data<Console>,
 }
 
+fn api_key(name: &str, key: &Secret, scopes: &[Scope], expires_at: Option<i64>) -> ApiKey {
+    ApiKey {
+        name: name.to_owned(),
+        hash: key.hash(),
+        prefix: key.prefix(),
+        scopes: scopes.to_vec(),
+        expires_at,
+        last_used_at: None,
+        created_at: 0,
+    }
+}
+
 async fn room() -> Room {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(&dir.path().join("control.db")).await.unwrap());
     let control: Arc<dyn Control> = Arc::clone(&store) as _;
     let key = Secret::given(API_KEY).unwrap();
-    let (name, hash, prefix) = ("admin".to_owned(), key.hash(), key.prefix());
-    control.add_api_key(ApiKey { name, hash, prefix, created_at: 0 }).await.unwrap();
+    control.add_api_key(api_key("admin", &key, &[Scope::Admin], None)).await.unwrap();
     let keys = Keys::load(Arc::clone(&control)).await.unwrap();
     let fake = Arc::new(Fake::default());
     let reads: Arc<dyn Reads> = Arc::clone(&fake) as _;
@@ -157,7 +213,7 @@ async fn room() -> Room {
     let columns = Arc::new(FakeColumns);
     let keys_of = Arc::clone(&keys);
     let console = Console::new(control, keys_of, reads, connections, asked, columns, clock, process_key);
-    let console = Data::new(console);
+    let console = Data::new(console.with_imports(Arc::new(FakeImports(Arc::clone(&fake)))));
     Room { _dir: dir, keys, fake, deliveries, store, console }
 }
 
@@ -190,6 +246,9 @@ macro_rules! answer {
 mod columns;
 mod connections;
 mod deliveries;
+mod events;
+mod keys;
+mod rejected;
 mod routing;
 
 #[actix_web::test]
@@ -234,6 +293,10 @@ async fn the_document_and_the_routes_are_the_same() {
         let uri = format!("{ROOT}{}", path.replace(['{', '}'], ""));
         let method: Method = method.parse().unwrap();
         let response = call_service(&app, get(&uri).method(method).to_request()).await;
+        if path == "/events/stream" {
+            assert_eq!(response.status(), 200, "its body has no end");
+            continue;
+        }
         let body = read_body(response).await;
         let text = String::from_utf8_lossy(&body);
         assert!(!text.contains("unknown_path") && !text.contains("method_not_allowed"), "{uri}: {text}");
@@ -256,6 +319,8 @@ async fn unknown_paths_and_methods_are_answered_in_json() {
     let app = app!(room);
     let (status, body) = answer!(&app, get("/api/v1/nothing")).await;
     assert_eq!((status, &body["code"]), (404, &json!("unknown_path")));
+    let refused = call_service(&app, get("/api/v1/sources").method(Method::PATCH).to_request()).await;
+    assert_eq!(refused.headers().get("allow").unwrap(), "GET, POST");
     let (status, body) = answer!(&app, get("/api/v1/sql")).await;
     assert_eq!((status, &body["code"]), (405, &json!("method_not_allowed")));
     let (status, body) = answer!(&app, post("/api/v1/openapi.json", "")).await;
@@ -402,6 +467,26 @@ async fn accounts_are_found_by_time_and_source() {
     );
     for (wrong, field) in [("from=yesterday", "from"), ("to=", "to"), ("until=2026-01-16", "until")] {
         let (status, body) = answer!(&app, get(&format!("/api/v1/accounting?{wrong}"))).await;
+        assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
+    }
+}
+
+#[actix_web::test]
+async fn commits_and_compactions_are_listed_by_table() {
+    let room = room().await;
+    let app = app!(room);
+    let path = "/api/v1/compactions?table=rejected&before=9&limit=3";
+    assert_eq!(answer!(&app, get(path)).await, (200, json!({"compactions": [], "next": 7})));
+    assert_eq!(answer!(&app, get("/api/v1/commits")).await, (200, json!({"commits": [], "next": 7})));
+    assert_eq!(
+        *room.fake.asked.lock().unwrap(),
+        [
+            "CommitsOf { table: Rejected, before: Some(9), compactions: true, limit: 3 }",
+            "CommitsOf { table: Events, before: None, compactions: false, limit: 50 }"
+        ]
+    );
+    for (wrong, field) in [("table=users", "table"), ("before=-1", "before"), ("limit=0", "limit")] {
+        let (status, body) = answer!(&app, get(&format!("/api/v1/commits?{wrong}"))).await;
         assert_eq!((status, &body["field"]), (400, &json!(field)), "{body}");
     }
 }

@@ -1,6 +1,6 @@
 //! What every control store must do, whatever it is kept in. Each function takes fresh, empty stores.
 
-use super::{ApiKey, Control, ControlError, KeyHash, Source, SourceKind};
+use super::{ApiKey, Control, ControlError, KeyHash, Scope, Source, SourceKind};
 
 /// A source whose key is made from `key`.
 pub(crate) fn source(name: &str, key: u64) -> Source {
@@ -20,6 +20,9 @@ fn api_key(name: &str, key: u64) -> ApiKey {
         name: name.to_owned(),
         hash: KeyHash::of(&format!("api {key}")),
         prefix: format!("fs_api_{key}"),
+        scopes: Scope::ALL.into_iter().skip(key as usize).collect(),
+        expires_at: key.is_multiple_of(2).then_some(9),
+        last_used_at: None,
         created_at: 5,
     }
 }
@@ -69,7 +72,24 @@ async fn api_keys(control: &dyn Control) {
     assert_ne!(after, before);
     assert!(matches!(control.add_api_key(api_key("a", 3)).await, Err(ControlError::Exists(_))));
     assert!(matches!(control.add_api_key(api_key("c", 1)).await, Err(ControlError::Exists(_))));
-    assert_eq!(control.version().await.unwrap(), after);
+    for wrong in ["", "A", "a b", "a/b", &"a".repeat(65)] {
+        let refused = control.add_api_key(api_key(wrong, 9)).await;
+        assert!(matches!(refused, Err(ControlError::Invalid(_))), "{wrong}");
+    }
+
+    let [a, b] = [api_key("a", 2), api_key("b", 1)];
+    control.api_keys_used(&[(a.hash, 20), (KeyHash::of("gone"), 20)]).await.unwrap();
+    control.api_keys_used(&[(a.hash, 10), (b.hash, 11)]).await.unwrap();
+    let used: Vec<_> = control.api_keys().await.unwrap().iter().map(|key| key.last_used_at).collect();
+    assert_eq!(used, [Some(20), Some(11)], "the latest use");
+    let unknown = control.revoke_api_key("nobody").await;
+    assert!(matches!(unknown, Err(ControlError::Unknown(name)) if name == "nobody"));
+    assert_eq!(control.version().await.unwrap(), after, "neither use nor a refusal is a change");
+
+    control.revoke_api_key("a").await.unwrap();
+    assert_eq!(control.api_keys().await.unwrap(), [ApiKey { last_used_at: Some(11), ..b }]);
+    assert_ne!(control.version().await.unwrap(), after);
+    control.add_api_key(a).await.expect("name and key are free again");
 }
 
 /// What holds between two handles to one store, which may be two processes.

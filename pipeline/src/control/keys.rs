@@ -1,18 +1,23 @@
 //! Sources and API keys in memory, so that no request waits for the control store.
 
 use super::{ApiKey, Control, ControlError, KeyHash, Source};
+use crate::Micros;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How soon a change made by another process is seen.
 const POLL: Duration = Duration::from_millis(500);
+/// After how many polls it is written down when keys were used: about a minute.
+const POLLS_OF_USE: u64 = 120;
 
 /// The sources and API keys of a control store, found by their key.
 pub struct Keys {
     control: Arc<dyn Control>,
     known: ArcSwap<Known>,
+    /// When API keys were used since that was last written down.
+    used: Mutex<HashMap<KeyHash, Micros>>,
 }
 
 #[derive(Default)]
@@ -28,7 +33,7 @@ impl Keys {
     /// # Errors
     /// When the control store cannot be read.
     pub async fn load(control: Arc<dyn Control>) -> Result<Arc<Self>, ControlError> {
-        let keys = Self { control, known: ArcSwap::default() };
+        let keys = Self { control, known: ArcSwap::default(), used: Mutex::default() };
         keys.refresh().await?;
         Ok(Arc::new(keys))
     }
@@ -46,6 +51,23 @@ impl Keys {
     /// The API key that this is.
     pub fn api_key(&self, key: &str) -> Option<Arc<ApiKey>> {
         self.known.load().api_keys.get(&KeyHash::of(key)).cloned()
+    }
+
+    /// Takes note that an API key was used; [`Keys::follow`] writes it down within a minute or so.
+    pub fn used(&self, key: KeyHash, at: Micros) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key, at);
+    }
+
+    /// Writes down when API keys were used.
+    ///
+    /// # Errors
+    /// When the control store cannot be written; the uses since are forgotten then.
+    pub async fn write_uses(&self) -> Result<(), ControlError> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if used.is_empty() {
+            return Ok(());
+        }
+        self.control.api_keys_used(&used.into_iter().collect::<Vec<_>>()).await
     }
 
     /// Reads everything anew.
@@ -66,8 +88,13 @@ impl Keys {
 
     /// Follows the control store for ever; changes of other processes are seen within a second.
     pub async fn follow(self: Arc<Self>) {
-        loop {
+        for poll in 1_u64.. {
             tokio::time::sleep(POLL).await;
+            if poll.is_multiple_of(POLLS_OF_USE)
+                && let Err(error) = self.write_uses().await
+            {
+                tracing::warn!(%error, "it could not be written down when API keys were used");
+            }
             let outcome = match self.control.version().await {
                 Ok(version) if version == self.known.load().version => continue,
                 Ok(_) => self.refresh().await,

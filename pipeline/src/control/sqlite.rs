@@ -9,7 +9,8 @@ mod lanes;
 mod rows;
 mod schema;
 
-use super::{ApiKey, Control, ControlError, Source};
+use super::{ApiKey, Control, ControlError, KeyHash, Source};
+use crate::Micros;
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite as Database, SqlitePool, Transaction};
@@ -123,24 +124,57 @@ impl Control for Sqlite {
     }
 
     async fn add_api_key(&self, key: ApiKey) -> Result<(), ControlError> {
+        ApiKey::check_name(&key.name)?;
         let mut write = self.begin().await?;
-        sqlx::query("INSERT INTO api_keys (name, hash, prefix, created_at) VALUES (?, ?, ?, ?)")
-            .bind(&key.name)
-            .bind(key.hash.0.as_slice())
-            .bind(&key.prefix)
-            .bind(key.created_at)
-            .execute(&mut *write)
-            .await
-            .map_err(|error| exists(error, &key.name))?;
+        sqlx::query(
+            "INSERT INTO api_keys (name, hash, prefix, scopes, expires_at, last_used_at, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&key.name)
+        .bind(key.hash.0.as_slice())
+        .bind(&key.prefix)
+        .bind(rows::scope_words(&key.scopes))
+        .bind(key.expires_at)
+        .bind(key.last_used_at)
+        .bind(key.created_at)
+        .execute(&mut *write)
+        .await
+        .map_err(|error| exists(error, &key.name))?;
         count_change(&mut write).await?;
         Ok(write.commit().await?)
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, ControlError> {
-        let rows = sqlx::query("SELECT name, hash, prefix, created_at FROM api_keys ORDER BY name")
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT name, hash, prefix, scopes, expires_at, last_used_at, created_at FROM api_keys ORDER BY name",
+        )
+        .fetch_all(&self.readers)
+        .await?;
         rows.iter().map(rows::api_key).collect()
+    }
+
+    async fn revoke_api_key(&self, name: &str) -> Result<(), ControlError> {
+        let mut write = self.begin().await?;
+        let done = sqlx::query("DELETE FROM api_keys WHERE name = ?").bind(name).execute(&mut *write).await?;
+        if done.rows_affected() == 0 {
+            return Err(ControlError::Unknown(name.to_owned()));
+        }
+        count_change(&mut write).await?;
+        Ok(write.commit().await?)
+    }
+
+    async fn api_keys_used(&self, used: &[(KeyHash, Micros)]) -> Result<(), ControlError> {
+        let mut write = self.begin().await?;
+        for (hash, at) in used {
+            sqlx::query(
+                "UPDATE api_keys SET last_used_at = max(ifnull(last_used_at, ?1), ?1) WHERE hash = ?2",
+            )
+            .bind(at)
+            .bind(hash.0.as_slice())
+            .execute(&mut *write)
+            .await?;
+        }
+        Ok(write.commit().await?)
     }
 }
 

@@ -20,13 +20,15 @@ impl Event<'_> {
     /// stands. More than [`FUTURE_MAX`] after `received_at` it becomes `received_at`.
     ///
     /// The timestamp of an imported event stands too: the files are history, whose `sent_at` says nothing
-    /// about a clock now, and other systems have corrected it already.
+    /// about a clock now, and other systems have corrected it already. So does that of an admitted one,
+    /// which was corrected by the time at which it first came.
     pub fn timestamp(&self, received_at: Micros) -> (Micros, Flags) {
         let Some(original) = self.original_timestamp else {
             return (received_at, Flags::default());
         };
+        let stands = self.flags.contains(Flags::IMPORTED) || self.flags.contains(Flags::ADMITTED);
         let (timestamp, mut flags) = match self.sent_at {
-            _ if self.flags.contains(Flags::IMPORTED) => (original, Flags::default()),
+            _ if stands => (original, Flags::default()),
             None => (original, Flags::NO_SENT_AT),
             Some(sent_at) => {
                 let skew = received_at.saturating_sub(sent_at);

@@ -4,7 +4,7 @@ use super::file_reader::FileReader;
 use super::table::{DataFile, TableSnapshot};
 use super::{LogError, Offset, PartitionId, Stored};
 use crate::Micros;
-use crate::event::{Event, Flags, Kind};
+use crate::event::{Event, Flags, Kind, Rejected};
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -122,6 +122,52 @@ impl EventRows {
         let events = EventBatch::new(&batch).and_then(|batch| batch.events(from, &mut self.known));
         Ok(Some(events.ok_or_else(damaged)?))
     }
+}
+
+/// The events in rows that have [`EVENT_COLUMNS`].
+///
+/// # Errors
+/// [`LogError::Damaged`] when a column or a value is missing.
+pub fn stored_events(rows: &RecordBatch) -> Result<Vec<Stored<Event<'static>>>, LogError> {
+    let events = EventBatch::new(rows).and_then(|batch| batch.events(0, &mut Known::default()));
+    events.ok_or_else(|| LogError::Damaged("rows of events lack a column or a value".into()))
+}
+
+/// The rejected events in rows that have all columns of that table.
+///
+/// # Errors
+/// [`LogError::Damaged`] when a column or a value is missing.
+pub fn stored_rejected(rows: &RecordBatch) -> Result<Vec<Stored<Rejected<'static>>>, LogError> {
+    rejected(rows).ok_or_else(|| LogError::Damaged("rows of rejected events lack a column or a value".into()))
+}
+
+fn rejected(batch: &RecordBatch) -> Option<Vec<Stored<Rejected<'static>>>> {
+    let column = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
+    let number = |name| batch.column_by_name(name)?.as_primitive_opt::<Int64Type>();
+    let (partition, source, offset) = (column("log_partition")?, column("source")?, number("log_offset")?);
+    let received_at = batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    let test = batch.column_by_name("test")?.as_boolean_opt()?;
+    let (code, message, body_bytes) = (column("code")?, column("message")?, number("body_bytes")?);
+    let (field, message_id, body) = (column("field")?, column("message_id")?, column("body")?);
+    let mut known = Known::default();
+    let row = |row| {
+        Some(Stored {
+            partition: known.partition(partition.value(row)),
+            offset: Offset::try_from(offset.value(row)).ok()?,
+            received_at: time(received_at, row)?,
+            source: known.sources.get(source.value(row)),
+            test: test.value(row),
+            record: Rejected {
+                code: text(code, row)?,
+                field: text(field, row),
+                message: text(message, row)?,
+                message_id: text(message_id, row),
+                body: text(body, row),
+                body_bytes: u64::try_from(body_bytes.value(row)).ok()?,
+            },
+        })
+    };
+    (0..batch.num_rows()).map(row).collect()
 }
 
 /// The message ids of a file: source, id, offset and time of receipt of each event.

@@ -10,6 +10,7 @@ mod clean;
 mod commit;
 mod compact;
 mod encode;
+mod history;
 mod open;
 pub mod promoted;
 mod replay;
@@ -19,6 +20,7 @@ mod statistics;
 pub use append::TableAppend;
 pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
+pub use history::CommitSummary;
 
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};

@@ -1,5 +1,6 @@
 //! What a Delta action says about the values in a file.
 
+use crate::page::Span;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -43,6 +44,21 @@ impl StatsCache {
         }
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(table.kind, (Arc::clone(schema), next));
         all
+    }
+
+    /// When the rows of each file of `table` were received; the whole day where that is not known.
+    pub(crate) fn received(&self, table: &TableSnapshot, schema: &SchemaRef) -> Vec<Span> {
+        let Ok(column) = schema.index_of("received_at") else { return Vec::new() };
+        let stats = self.of(table, schema);
+        let files = table.files.iter().zip(&stats);
+        let span = |(file, stats): (&DataFile, &Arc<FileStats>)| {
+            let bounds = &stats.bounds.column_statistics[column];
+            let day = i64::from(file.received_date) * DAY;
+            let first = micros(&bounds.min_value).unwrap_or(day);
+            let last = micros(&bounds.max_value).unwrap_or(day + DAY - 1);
+            Span { first, last, rows: file.rows }
+        };
+        files.map(span).collect()
     }
 }
 
@@ -101,6 +117,16 @@ fn inexact(mut column: ColumnStatistics) -> ColumnStatistics {
     column.min_value = column.min_value.to_inexact();
     column.max_value = column.max_value.to_inexact();
     column
+}
+
+/// A day, in µs.
+const DAY: i64 = 86_400_000_000;
+
+fn micros(time: &Precision<ScalarValue>) -> Option<i64> {
+    match time.get_value() {
+        Some(ScalarValue::TimestampMicrosecond(micros, _)) => *micros,
+        _ => None,
+    }
 }
 
 /// What a time may have lost when it was written with milliseconds only.

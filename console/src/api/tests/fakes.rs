@@ -4,6 +4,9 @@ use crate::deliveries::{
     DeadLetter, DeadLetters, DeadLettersOf, DeadOnes, Deliveries, DeliveriesError, Estimate, Preview,
     PreviewedEvent, PreviewedRequest, Status, Step, StepState, WaitsFor,
 };
+use crate::imports::{Imported, Imports, ImportsError, Piece, Repaired};
+use crate::logged::Admission;
+use crate::reads::Place;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pipeline::condition::{Compiler, Condition, ConditionError};
@@ -124,5 +127,28 @@ impl Deliveries for FakeDeliveries {
 
     fn changed(&self) {
         self.asked.lock().unwrap().push("changed".into());
+    }
+}
+
+/// Admits what names a user, and remembers what was asked.
+pub(super) struct FakeImports(pub(super) Arc<super::Fake>);
+
+impl Imports for FakeImports {
+    fn import(&self, piece: Piece) -> BoxFuture<'static, Result<Imported, ImportsError>> {
+        self.0.asked.lock().unwrap().push(format!("{piece:?}"));
+        async move { Ok(Imported::default()) }.boxed()
+    }
+
+    fn admit(&self, repaired: Repaired) -> BoxFuture<'static, Result<Admission, ImportsError>> {
+        self.0.asked.lock().unwrap().push(repaired.event.clone());
+        let broken = ImportsError::Broken {
+            code: "no_user_anon_id",
+            field: Some("userId".into()),
+            message: "it names nobody".into(),
+        };
+        let place =
+            Place { received_at: "2026-01-15T12:00:00.000000Z".into(), partition: "aa".into(), offset: 21 };
+        let admission = Admission { message_id: "rejected-aa-8".into(), place: Some(place) };
+        async move { if repaired.event.contains("userId") { Ok(admission) } else { Err(broken) } }.boxed()
     }
 }

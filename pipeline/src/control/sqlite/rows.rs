@@ -1,6 +1,6 @@
 //! Rows of the control store as values.
 
-use crate::control::{ApiKey, ControlError, KeyHash, Source, SourceKind};
+use crate::control::{ApiKey, ControlError, KeyHash, Scope, Source, SourceKind};
 use crate::log::Offset;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -25,9 +25,21 @@ pub(super) fn api_key(row: &SqliteRow) -> Result<ApiKey, ControlError> {
     Ok(ApiKey {
         hash: hash(row.try_get("hash")?, &name)?,
         prefix: row.try_get("prefix")?,
+        scopes: scopes(row.try_get("scopes")?).ok_or_else(|| unreadable("scope", &name))?,
+        expires_at: row.try_get("expires_at")?,
+        last_used_at: row.try_get("last_used_at")?,
         created_at: row.try_get("created_at")?,
         name,
     })
+}
+
+fn scopes(words: &str) -> Option<Vec<Scope>> {
+    words.split(',').filter(|word| !word.is_empty()).map(Scope::parse).collect()
+}
+
+/// Scopes as the column has them.
+pub(super) fn scope_words(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// An offset out of SQLite's signed integer.

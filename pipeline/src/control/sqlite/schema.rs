@@ -5,8 +5,13 @@ use sqlx::{AssertSqlSafe, SqlitePool};
 use std::path::Path;
 
 /// The steps from one version of the schema to the next. Only ever add to the end.
-const STEPS: [&str; 4] =
-    [include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql"), include_str!("0004.sql")];
+const STEPS: [&str; 5] = [
+    include_str!("0001.sql"),
+    include_str!("0002.sql"),
+    include_str!("0003.sql"),
+    include_str!("0004.sql"),
+    include_str!("0005.sql"),
+];
 
 /// Brings the file up to this program's schema: one step in one transaction, the version in it.
 pub(super) async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), ControlError> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::conformance;
+use crate::control::{Scope, conformance};
 use sqlx::Connection;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
@@ -54,6 +54,7 @@ async fn a_file_of_the_first_version_keeps_its_sources_and_loses_what_nothing_re
     sqlx::raw_sql(include_str!("0001.sql")).execute(&mut raw).await.unwrap();
     let old = "INSERT INTO cursors VALUES ('segment', '00000000000000aa', 7);
                INSERT INTO sources VALUES ('web', 'server', 0, 1, zeroblob(32), 'fs_write_1', 5);
+               INSERT INTO api_keys VALUES ('admin', zeroblob(32), 'fs_api_1', 5);
                PRAGMA user_version = 1";
     sqlx::raw_sql(old).execute(&mut raw).await.unwrap();
     raw.close().await.unwrap();
@@ -61,6 +62,8 @@ async fn a_file_of_the_first_version_keeps_its_sources_and_loses_what_nothing_re
     let control = open(&dir).await;
     let sources = control.sources().await.unwrap();
     assert_eq!(sources.iter().map(|source| &*source.name).collect::<Vec<_>>(), ["web"]);
+    let keys = control.api_keys().await.unwrap();
+    assert_eq!((keys[0].scopes.as_slice(), keys[0].expires_at), ([Scope::Admin].as_slice(), None));
     control.close().await;
     let mut raw = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     let left = "SELECT count(*) FROM sqlite_schema WHERE name IN ('cursors', 'dead_letters')";
