@@ -31,6 +31,8 @@ mod imports;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod rooms;
