@@ -313,7 +313,7 @@ impl Log {
         let _pin = groups.is_none().then(|| Arc::new(pin));
         let (partition, wal) = (self.partition.clone(), Some(self.wal.clone()));
         let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups, wal, _pin });
-        Snapshot::new(tables, &fresh)
+        Snapshot::new(tables, &self.partition, &fresh)
     }
 
     /// A reader of this node's partition from `from` on.
@@ -415,7 +415,8 @@ impl Log {
 }
 
 impl Snapshot {
-    fn new(tables: Vec<Arc<TableSnapshot>>, fresh: &Arc<dyn Fresh>) -> Self {
+    fn new(tables: Vec<Arc<TableSnapshot>>, own: &PartitionId, fresh: &Arc<dyn Fresh>) -> Self {
+        let tables = published::whole_commits(tables, own);
         let view = |table| TableView { table, fresh: Arc::clone(fresh) };
         Self { tables: tables.into_iter().map(view).collect() }
     }

@@ -140,7 +140,7 @@ fn a_bucket_that_lies_or_denies_is_refused_with_what_to_do() {
 }
 
 /// Runs `flowstate verify` and demands that it finds nothing wrong.
-fn verify(dir: &Path, bucket: &s3::Server, prefix: &str) {
+pub(crate) fn verify(dir: &Path, bucket: &s3::Server, prefix: &str) {
     let output = flowstate_on_bucket(dir, bucket, prefix, &["verify"]);
     let said =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();

@@ -43,6 +43,8 @@ mod load;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod rooms;

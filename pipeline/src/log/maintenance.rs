@@ -25,6 +25,7 @@ const CLEAN: Duration = Duration::from_secs(15 * 60);
 const BACKFILL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Maintenance {
+    /// In the order in which a node commits to them.
     pub(crate) tables: Vec<Arc<Table>>,
     /// Whose turn it is among several nodes.
     pub(crate) lease: Lease,
@@ -44,7 +45,8 @@ impl Maintenance {
                 _ = self.stopped.changed() => return,
                 () = tokio::time::sleep(REFRESH) => {}
             }
-            for table in &self.tables {
+            // The last table first: what it holds of a node's records, the others hold by then.
+            for table in self.tables.iter().rev() {
                 if let Err(error) = table.refresh().await {
                     tracing::warn!(%error, table = table.kind().name(), "commits of other nodes cannot be read");
                 }

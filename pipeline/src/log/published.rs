@@ -108,6 +108,31 @@ pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> 
     TableKind::ALL.map(|kind| next(kind).max(all))
 }
 
+/// The tables without what other nodes have committed to some of them only.
+///
+/// A node commits to one table after the other, receipts last, so a reader may meet a request's rows
+/// before the rest of it. Our own partition's rest is in memory.
+pub(crate) fn whole_commits(tables: Vec<Arc<TableSnapshot>>, own: &PartitionId) -> Vec<Arc<TableSnapshot>> {
+    let receipts = tables[TableKind::Receipts.index()].committed.clone();
+    let is_partial = |partition: &PartitionId, last: Offset| {
+        partition != own && receipts.get(partition).is_none_or(|&whole| last > whole)
+    };
+    let cut = |table: Arc<TableSnapshot>| {
+        if !table.committed.iter().any(|(partition, &last)| is_partial(partition, last)) {
+            return table;
+        }
+        let mut table = TableSnapshot::clone(&table);
+        Arc::make_mut(&mut table.files).retain(|file| !is_partial(&file.partition, file.offsets.0));
+        for (partition, last) in &mut table.committed {
+            if is_partial(partition, *last) {
+                *last = receipts.get(partition).copied().unwrap_or(0);
+            }
+        }
+        Arc::new(table)
+    };
+    tables.into_iter().map(cut).collect()
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut inner = self.published.lock();

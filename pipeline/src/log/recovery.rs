@@ -228,8 +228,9 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
         None => (PartitionId("".into()), 0, None),
     };
     let bounds = bounds(&snapshots, &partition);
+    let own = partition.clone();
     let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
-    Ok(Snapshot::new(snapshots, &fresh))
+    Ok(Snapshot::new(snapshots, &own, &fresh))
 }
 
 /// Appends to one table all rows of the WAL below `end` that it does not hold.

@@ -15,6 +15,7 @@ use deltalake_core::protocol::DeltaOperation;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 /// So many other writers may be first before we give up.
 const ATTEMPTS_MAX: usize = 100;
@@ -63,7 +64,10 @@ impl Table {
         let changes = || parse_commit(&bytes).map_err(|reason| failed(reason.into()));
         changes()?;
         self.reload_if_stale(state).await?;
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
+            if let Some(pause) = pause(attempt, &bytes) {
+                tokio::time::sleep(pause).await;
+            }
             if !holds(state) {
                 return Ok(false);
             }
@@ -98,10 +102,10 @@ impl Table {
     /// # Errors
     /// [`LogError::Store`] when a commit cannot be read, [`LogError::Damaged`] when it is damaged.
     pub async fn refresh(&self) -> Result<(), LogError> {
-        let mut state = self.state.lock().await;
-        self.reload_if_stale(&mut state).await?;
+        self.reload_if_stale(&mut *self.state.lock().await).await?;
         loop {
-            let version = state.version + 1;
+            // Read without a hold on the state: a slow store shall not keep appends waiting.
+            let version = self.published.load().version + 1;
             let found = self.location.log.read_commit_entry(version).await.map_err(|error| {
                 LogError::store(format!("the log of table `{}` cannot be read", self.kind().name()), error)
             })?;
@@ -109,7 +113,10 @@ impl Table {
                 self.at_tip.store(self.clock.now(), SeqCst);
                 return Ok(());
             };
-            self.take_in_bytes(&mut state, version, &bytes)?;
+            let mut state = self.state.lock().await;
+            if state.version + 1 == version {
+                self.take_in_bytes(&mut state, version, &bytes)?;
+            }
         }
     }
 
@@ -147,6 +154,14 @@ impl Table {
         self.publish(state);
         Ok(())
     }
+}
+
+/// How long to wait before an attempt when others were first: not at all at first, later up to half a
+/// second. Commits differ by their bytes, so that two that meet do not meet again.
+fn pause(attempt: usize, bytes: &[u8]) -> Option<Duration> {
+    let most_ms = 4 << attempt.checked_sub(2)?.min(7);
+    let at = crc32c::crc32c_append(attempt as u32, bytes);
+    Some(Duration::from_millis(u64::from(at) % most_ms))
 }
 
 fn damaged(location: &Location, version: u64, reason: &str) -> LogError {

@@ -46,10 +46,16 @@ impl Table {
         let replayed = match replay::replay(&location).await? {
             Some(replayed) => replayed,
             None => {
-                location.create().await?;
-                replay::replay(&location).await?.ok_or_else(|| {
-                    LogError::Damaged(format!("table `{}` was made and is not there", kind.name()))
-                })?
+                let made = location.create().await;
+                match (replay::replay(&location).await?, made) {
+                    // Ours, or that of another node that was first.
+                    (Some(replayed), _) => replayed,
+                    (None, Err(error)) => return Err(error),
+                    (None, Ok(())) => {
+                        let what = format!("table `{}` was made and is not there", kind.name());
+                        return Err(LogError::Damaged(what));
+                    }
+                }
             }
         };
         // A process may have died between the last commit and its fsync.
