@@ -114,7 +114,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// # Errors
 /// For the file that does not, with the reason.
 pub(crate) fn check_tls(settings: &Settings) -> Result<(), crate::settings::WrongSetting> {
-    tls::config(settings).map(drop)
+    tls::read(settings).map(drop)
 }
 
 /// Makes the data directory so that only its owner can read it.

@@ -110,12 +110,8 @@ pub(super) async fn open_on(
         config,
     };
     let lease = Lease::new(&store, "log", &partition.0, clock);
-    let maintenance = Maintenance {
-        tables,
-        lease,
-        stopped: stopped.clone(),
-        published: Some(Arc::clone(&published)),
-    };
+    let maintenance =
+        Maintenance { tables, lease, stopped: stopped.clone(), published: Some(Arc::clone(&published)) };
     let watched = Arc::clone(&published);
     let committed = move || watched.pin().1[TableKind::Receipts.index()];
     let background = vec![
