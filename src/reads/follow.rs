@@ -16,7 +16,7 @@ const EVENTS_AT_ONCE: usize = 256;
 /// Follows the log behind `after`, or from now on, until `ending` is true.
 ///
 /// It reads when it is asked for more, and keeps one batch of events in memory. `after` of another
-/// partition means nothing here: what came meanwhile is then a gap without a beginning.
+/// partition means nothing here: all that lies in this one is then passed over as a gap.
 pub(super) fn follow(
     log: Arc<Log>,
     ending: watch::Receiver<bool>,
@@ -24,12 +24,14 @@ pub(super) fn follow(
     after: Option<(PartitionId, Offset)>,
 ) -> BoxStream<'static, Result<News, ReadError>> {
     let end = log.status().end;
-    let position = match after {
-        Some((partition, offset)) if partition == *log.partition() => offset.saturating_add(1).min(end),
-        Some(_) => 0,
-        None => end,
+    let (position, is_lost) = match after {
+        Some((partition, offset)) if partition == *log.partition() => {
+            (offset.saturating_add(1).min(end), false)
+        }
+        Some(_) => (0, true),
+        None => (end, false),
     };
-    let following = Following { reader: log.reader(position), log, ending, equal, position };
+    let following = Following { reader: log.reader(position), log, ending, equal, position, is_lost };
     stream::unfold(Some(following), |following| async {
         let mut following = following?;
         match following.next().await? {
@@ -46,6 +48,8 @@ struct Following {
     ending: watch::Receiver<bool>,
     equal: Vec<(&'static str, String)>,
     position: Offset,
+    /// Whether nobody knows where it was.
+    is_lost: bool,
 }
 
 impl Following {
@@ -55,7 +59,7 @@ impl Following {
         }
         let partition = self.log.partition().clone();
         let end = self.log.status().end;
-        if end.saturating_sub(self.position) > BEHIND_MAX {
+        if std::mem::take(&mut self.is_lost) || end.saturating_sub(self.position) > BEHIND_MAX {
             let gap = Some(self.position..end);
             (self.reader, self.position) = (self.log.reader(end), end);
             return Some(Ok(News { partition, gap, events: Vec::new(), position: end }));

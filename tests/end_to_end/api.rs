@@ -162,6 +162,9 @@ fn what_comes_in_is_followed_resumed_and_ends_with_the_server() {
     let mut again = Following::open(&server, "/api/v1/events/stream", Some(&first));
     assert_eq!([again.next().1, again.next().1].map(|event| event["message_id"].clone()), ["m2", "m3"]);
 
+    let mut lost = Following::open(&server, "/api/v1/events/stream", Some("00000000000000aa:7"));
+    assert_eq!(lost.until("event: "), "gap", "an address of another log leads nowhere");
+
     let begun = Instant::now();
     assert!(server.stop().success());
     // Requests under way have 25 s; a stream that did not end by itself would take all of them.

@@ -39,7 +39,7 @@ async fn pages_cover_everything_once_in_both_orders_committed_or_not() {
     let lake = lake().await;
     let engine = lake.engine();
     for oldest_first in [false, true] {
-        for limit in 1..=6 {
+        for limit in [1, 2, 6] {
             let mut of = PageOf { oldest_first, limit, ..PageOf::default() };
             let mut all: Vec<Stored<Event<'static>>> = Vec::new();
             for turn in 0.. {
