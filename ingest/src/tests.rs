@@ -379,11 +379,11 @@ async fn large_and_small_bodies_are_taken_alike() {
 
 #[actix_web::test]
 async fn what_is_over_a_limit_is_told_when_to_come_again() {
-    let config = Config { source_events_per_s_max: 2, address_requests_per_s_max: 3, ..Config::default() };
+    let config = Config { source_events_per_s_max: 2, address_requests_per_s_max: 4, ..Config::default() };
     let server = Server::new(config).await;
     let batch = json!({ "batch": vec![json!({ "type": "track", "event": "e", "userId": "u" }); 5] });
     assert_eq!(server.send(post("/v1/batch", batch.to_string())).await.status, 200);
-    for (key, from) in [("x-write-key", SERVER), ("x-other", "")] {
+    for (key, from) in [("x-write-key", SERVER), ("x-other", ""), ("x-other", "")] {
         // The source is over its limit, wherever its key stands.
         let mut event: serde_json::Value = serde_json::from_str(EVENT).unwrap();
         event["writeKey"] = SERVER.into();
