@@ -86,6 +86,7 @@ mod tests {
         let event = Event {
             properties: Some(r#"{"price": 12.50, "id": 12345678901234567890123}"#.into()),
             user_id: Some("ada".into()),
+            original_timestamp: Some(1_768_478_399_000_000),
             ..Event::new(Kind::Track, "m1")
         };
         let stored = Stored {
