@@ -25,7 +25,8 @@ impl Place {
         }
     }
 
-    /// Runs `flowstate` on a machine that has nothing but access to the store.
+    /// Runs `flowstate` on a machine that has nothing but access to the store; returns its results, and
+    /// where it failed what it said, too.
     fn flowstate(&self, words: &[&str]) -> (Option<i32>, String) {
         let elsewhere = tempfile::tempdir().unwrap();
         let output = match self {
@@ -36,8 +37,9 @@ impl Place {
                 crate::harness::flowstate_on_bucket(elsewhere.path(), bucket, "log", words)
             }
         };
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-        (output.status.code(), said.concat())
+        let [results, said] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), if output.status.success() { results } else { results + &said })
     }
 
     /// The partitions that `flowstate adopt` calls so.

@@ -222,8 +222,10 @@ fn the_api_keeps_its_own_document() {
         .args(["run", &format!("http://{}/api/v1/openapi.json", server.address)])
         .args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1"])
-        // Its answer has no end; it has a test of its own.
-        .args(["--exclude-operation-id", "followEvents"])
+        // The first's answer has no end; the second takes lines. Both have tests of their own.
+        .args(["--exclude-operation-id", "followEvents", "--exclude-operation-id", "importLines"])
+        // Which settings a vendor wants, and what SQL is right, no schema can say.
+        .args(["--exclude-checks", "positive_data_acceptance"])
         .args(["--continue-on-failure", "--request-timeout", "30", "--no-color"])
         .output()
         .unwrap();
