@@ -302,6 +302,8 @@ impl Log {
 
     /// The log as it is now; every append that has returned is in it.
     pub fn snapshot(&self) -> Snapshot {
+        // Before the tables: they hold at least that much.
+        let whole = self.published.whole();
         let (tables, bounds, pin) = self.published.pin();
         let from = bounds.into_iter().min().unwrap_or(0);
         let groups = self.tail.groups_from(from).map(Arc::new);
@@ -313,7 +315,7 @@ impl Log {
         let _pin = groups.is_none().then(|| Arc::new(pin));
         let (partition, wal) = (self.partition.clone(), Some(self.wal.clone()));
         let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups, wal, _pin });
-        Snapshot::new(tables, &self.partition, &fresh)
+        Snapshot::new(published::whole_commits(tables, &self.partition, &whole), &fresh)
     }
 
     /// A reader of this node's partition from `from` on.
@@ -415,8 +417,7 @@ impl Log {
 }
 
 impl Snapshot {
-    fn new(tables: Vec<Arc<TableSnapshot>>, own: &PartitionId, fresh: &Arc<dyn Fresh>) -> Self {
-        let tables = published::whole_commits(tables, own);
+    fn new(tables: Vec<Arc<TableSnapshot>>, fresh: &Arc<dyn Fresh>) -> Self {
         let view = |table| TableView { table, fresh: Arc::clone(fresh) };
         Self { tables: tables.into_iter().map(view).collect() }
     }

@@ -25,12 +25,11 @@ const CLEAN: Duration = Duration::from_secs(15 * 60);
 const BACKFILL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Maintenance {
-    /// In the order in which a node commits to them.
     pub(crate) tables: Vec<Arc<Table>>,
     /// Whose turn it is among several nodes.
     pub(crate) lease: Lease,
     pub(crate) stopped: watch::Receiver<bool>,
-    /// Where to tell which frequent properties get no column; without it there is no census.
+    /// What readers of the log see; without it there is no census.
     pub(crate) published: Option<Arc<Published>>,
 }
 
@@ -45,11 +44,8 @@ impl Maintenance {
                 _ = self.stopped.changed() => return,
                 () = tokio::time::sleep(REFRESH) => {}
             }
-            // The last table first: what it holds of a node's records, the others hold by then.
-            for table in self.tables.iter().rev() {
-                if let Err(error) = table.refresh().await {
-                    tracing::warn!(%error, table = table.kind().name(), "commits of other nodes cannot be read");
-                }
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "commits of other nodes cannot be read");
             }
             if Instant::now() < tick_at {
                 continue;
@@ -82,6 +78,17 @@ impl Maintenance {
                 }
             }
         }
+    }
+
+    /// Takes in what other nodes have committed; of the log's own tables, whole requests only.
+    async fn refresh(&self) -> Result<(), LogError> {
+        if let Some(published) = &self.published {
+            return published.refresh().await;
+        }
+        for table in &self.tables {
+            table.refresh().await?;
+        }
+        Ok(())
     }
 
     /// Gives columns to properties that are frequent in recent rows.

@@ -1,8 +1,8 @@
 //! What readers see: the newest version of each table, and how far back someone still reads the WAL.
 
 use super::table::{Table, TableKind, TableSnapshot};
-use super::{NotPromoted, Offset, PartitionId};
-use std::collections::BTreeMap;
+use super::{LogError, NotPromoted, Offset, PartitionId};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const NOT_PROMOTED_MAX: usize = 1_000;
@@ -22,6 +22,8 @@ struct Inner {
     /// By key.
     not_promoted: BTreeMap<String, NotPromoted>,
     ended: Option<String>,
+    /// Up to where all tables hold what other nodes have committed, by partition.
+    whole: Arc<HashMap<PartitionId, Offset>>,
 }
 
 /// Keeps the WAL from `from` on readable while it lives.
@@ -45,6 +47,29 @@ impl Published {
         let from = bounds.into_iter().min().unwrap_or(0);
         *inner.pins.entry(from).or_default() += 1;
         (tables, bounds, Pin { published: Arc::clone(self), from })
+    }
+
+    /// Takes in what other nodes have committed since.
+    ///
+    /// A node commits to one table after the other, receipts last. So what the receipts hold before
+    /// the others are looked at, all of them hold afterwards.
+    ///
+    /// # Errors
+    /// As [`Table::refresh`].
+    pub(crate) async fn refresh(&self) -> Result<(), LogError> {
+        let receipts = self.table(TableKind::Receipts);
+        receipts.refresh().await?;
+        let whole = receipts.snapshot().committed.clone();
+        for table in self.tables.iter().filter(|table| table.kind() != TableKind::Receipts) {
+            table.refresh().await?;
+        }
+        self.lock().whole = Arc::new(whole);
+        Ok(())
+    }
+
+    /// Up to where all tables hold what other nodes have committed, by partition.
+    pub(crate) fn whole(&self) -> Arc<HashMap<PartitionId, Offset>> {
+        Arc::clone(&self.lock().whole)
     }
 
     /// One of the tables.
@@ -108,14 +133,15 @@ pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> 
     TableKind::ALL.map(|kind| next(kind).max(all))
 }
 
-/// The tables without what other nodes have committed to some of them only.
-///
-/// A node commits to one table after the other, receipts last, so a reader may meet a request's rows
-/// before the rest of it. Our own partition's rest is in memory.
-pub(crate) fn whole_commits(tables: Vec<Arc<TableSnapshot>>, own: &PartitionId) -> Vec<Arc<TableSnapshot>> {
-    let receipts = tables[TableKind::Receipts.index()].committed.clone();
-    let is_partial = |partition: &PartitionId, last: Offset| {
-        partition != own && receipts.get(partition).is_none_or(|&whole| last > whole)
+/// The tables without what other nodes have committed to some of them only: of each other partition
+/// nothing above what `whole` says, which all tables hold. Our own partition's rest is in memory.
+pub(crate) fn whole_commits(
+    tables: Vec<Arc<TableSnapshot>>,
+    own: &PartitionId,
+    whole: &HashMap<PartitionId, Offset>,
+) -> Vec<Arc<TableSnapshot>> {
+    let is_partial = |partition: &PartitionId, offset: Offset| {
+        partition != own && whole.get(partition).is_none_or(|&whole| offset > whole)
     };
     let cut = |table: Arc<TableSnapshot>| {
         if !table.committed.iter().any(|(partition, &last)| is_partial(partition, last)) {
@@ -123,9 +149,10 @@ pub(crate) fn whole_commits(tables: Vec<Arc<TableSnapshot>>, own: &PartitionId) 
         }
         let mut table = TableSnapshot::clone(&table);
         Arc::make_mut(&mut table.files).retain(|file| !is_partial(&file.partition, file.offsets.0));
+        table.committed.retain(|partition, _| partition == own || whole.contains_key(partition));
         for (partition, last) in &mut table.committed {
             if is_partial(partition, *last) {
-                *last = receipts.get(partition).copied().unwrap_or(0);
+                *last = whole.get(partition).copied().unwrap_or(0);
             }
         }
         Arc::new(table)

@@ -91,6 +91,7 @@ pub(super) async fn open_on(
 
     let tail = Arc::new(Tail::new(committed, recovered.end, 2 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());
+    published.refresh().await?;
     let (end, last_received_at) = (Arc::clone(&tail), recovered.last_received_at);
     let appender = Appender::start(wal, owner, dedup, end, clock.clone(), last_received_at)
         .map_err(|error| LogError::store("the log's thread could not be started", error))?;
@@ -224,9 +225,11 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
         None => (PartitionId("".into()), 0, None),
     };
     let bounds = bounds(&snapshots, &partition);
-    let own = partition.clone();
+    // They were read first, so all tables hold what they do.
+    let whole = snapshots[TableKind::Receipts.index()].committed.clone();
+    let snapshots = super::published::whole_commits(snapshots, &partition, &whole);
     let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
-    Ok(Snapshot::new(snapshots, &own, &fresh))
+    Ok(Snapshot::new(snapshots, &fresh))
 }
 
 /// Appends to one table all rows of the WAL below `end` that it does not hold.
