@@ -235,7 +235,7 @@ impl LogError {
 ///
 /// 1. **Durable.** When [`Log::append`] returns, the records survive `kill -9` and power loss: they
 ///    were written and synced (`fdatasync`) to the WAL. With [`Durability::Object`] they survive the
-///    loss of the machine, too: they are an object in the store, and another node can [`adopt`] them.
+///    loss of the machine, too: they are an object in the store, and another node can [`adopt()`] them.
 /// 2. **Atomic.** A reader sees all of one append or none of it.
 /// 3. **Ordered.** Offsets are dense at append and follow its order; `received_at` (µs) strictly
 ///    increases. A reader sees no gap and no repeat, across restarts, commits and compaction.

@@ -9,7 +9,7 @@
 //!
 //! | Expression | Needs | Becomes |
 //! |---|---|---|
-//! | `properties->>'key'`, `json_as_text` | `exact` | the column, as [`value_text`] writes it |
+//! | `properties->>'key'`, `json_as_text` | `exact` | the column, as `value_text` writes it |
 //! | the same, cast to T | `cast`, or `exact` | the column |
 //! | the same, cast to another type | `exact` | the text of the column, cast |
 //! | `json_get_str`, `_float`, `_int`, `_bool` and T is what it gives | `exact` | the column |

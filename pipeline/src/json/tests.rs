@@ -33,7 +33,7 @@ fn what_is_json_and_what_is_not() {
         "0x1",
         "tru",
         "true",
-        "nulll",
+        "nullx",
         "null",
         "\"\"",
         "\"",

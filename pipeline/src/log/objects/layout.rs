@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(bytes.len(), HEADER);
         assert_eq!(Header::decode(&bytes), Ok(header.clone()));
         assert_eq!(header.check(b"abc"), Ok(()));
-        assert!(header.check(b"abd").is_err() && header.check(b"ab").is_err());
+        assert!(header.check(b"abx").is_err() && header.check(b"ab").is_err());
         for bit in 0..HEADER * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);

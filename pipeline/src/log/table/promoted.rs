@@ -1,7 +1,7 @@
 //! Promoted properties: keys of `properties` with a typed column of their own in `events`.
 //!
 //! The table's Delta schema is the only place that says which there are: a column that carries the
-//! property [`PROPERTY`] in its field metadata holds the values of that key. So every node and
+//! property `PROPERTY` in its field metadata holds the values of that key. So every node and
 //! every other engine sees the same. `properties` stays whole and is the truth.
 //!
 //! Each file says in its footer, under [`FACTS`], and in its Delta statistics what its columns are
