@@ -18,10 +18,12 @@ mod yardstick;
 
 use crate::output::print;
 use anyhow::bail;
+use pipeline::log::LogConfig;
 use sheet::Sheet;
 use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `flowstate bench ingest`.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,6 +72,24 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         None => bench(&args),
     })
     .await?
+}
+
+/// The log of a server's data directory, with the tables in it, as the server itself opens it.
+fn log_config(data: &Path) -> anyhow::Result<LogConfig> {
+    let tables = std::path::absolute(data.join("tables"))?;
+    std::fs::create_dir_all(&tables)?;
+    let store = url::Url::from_directory_path(&tables).map_err(|()| anyhow::anyhow!("a path for tables"))?;
+    Ok(LogConfig {
+        dir: data.to_owned(),
+        store: store.into(),
+        durability: Default::default(),
+        wal_bytes_max: 8 << 30,
+        segment_bytes: 64 << 20,
+        commit_age: Duration::from_secs(5),
+        commit_bytes: 32 << 20,
+        dedup_window: Duration::from_secs(7 * 24 * 3600),
+        dedup_memory_bytes_max: 128 << 20,
+    })
 }
 
 /// As many workers as Flowstate itself has.

@@ -64,6 +64,7 @@ fn endpoints() -> Vec<Endpoint> {
         get("/events/stream", EventsRead, |route| route.to(events::stream)),
         get("/events/{messageId}", EventsRead, |route| route.to(events::find)),
         get("/rejected", EventsRead, |route| route.to(rejected::list)),
+        post("/rejected/admit", EventsWrite, |route| route.to(rejected::admit_many)),
         post("/rejected/{partition}/{offset}/admit", EventsWrite, |route| route.to(rejected::admit)),
         get("/accounting", Read, |route| route.to(accounting::list)),
         get("/columns", Read, |route| route.to(columns::list)),

@@ -65,7 +65,7 @@ impl Console {
         if self.process_key == Some(KeyHash::of(key)) {
             return Ok(Caller::Process);
         }
-        let known = self.keys.api_key(key).ok_or_else(Problem::unauthorized)?;
+        let known = self.keys.api_key(key).ok_or_else(Problem::unknown_key)?;
         let now = self.clock.now();
         if known.is_expired(now) {
             let at = known.expires_at.map(format_timestamp).unwrap_or_default();

@@ -12,6 +12,8 @@ pub trait Imports: Send + Sync {
     fn import(&self, piece: Piece) -> BoxFuture<'static, Result<Imported, ImportsError>>;
     /// Admits an event that was rejected; when it returns, the event is durable.
     fn admit(&self, repaired: Repaired) -> BoxFuture<'static, Result<Admission, ImportsError>>;
+    /// Says whether an event would be admitted now; nothing is stored.
+    fn check(&self, repaired: &Repaired) -> Result<(), ImportsError>;
 }
 
 /// An event that was rejected, as it is to be admitted.

@@ -68,9 +68,22 @@ impl Problem {
         Self { field, fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
     }
 
+    /// No API key was given.
     pub(crate) fn unauthorized() -> Self {
         let message = "an API key is needed, as `Authorization: Bearer fs_api_…`";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// What was given is no API key of this server.
+    pub(crate) fn unknown_key() -> Self {
+        let message = "the API key is not known here: it was revoked, is another server's, or was cut short; \
+                       `flowstate api-key list` shows those that are good";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The field, where there is one, and what is wrong.
+    pub(crate) fn told(self) -> (Option<String>, String) {
+        (self.field, self.message)
     }
 
     /// The API key `name` was good until `at`.

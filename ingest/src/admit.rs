@@ -10,10 +10,12 @@ use crate::shared::Shared;
 use crate::text::Text;
 use crate::{Config, Ingest};
 use pipeline::Micros;
+use pipeline::control::Source;
 use pipeline::event::{Event, Flags};
 use pipeline::log::{AppendError, Batch, Offset, Origin, PartitionId};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The key in `extra` that leads to the rejected record; a client's own is left out.
 const ADMITTED_FROM: &str = "admitted_from";
@@ -96,12 +98,7 @@ impl Ingest {
     /// # Errors
     /// See [`AdmitError`].
     pub async fn admit(&self, repaired: Repaired) -> Result<Admitted, AdmitError> {
-        let Some(source) = self.tools.keys.source_named(&repaired.source) else {
-            return Err(AdmitError::UnknownSource(repaired.source));
-        };
-        if !source.enabled {
-            return Err(AdmitError::DisabledSource(repaired.source));
-        }
+        let source = self.source_of(&repaired)?;
         let origin = Origin { source: source.name.as_str().into(), test: source.test };
         let mut batch = Batch::new(origin, 1);
         judge(&self.tools.config, &repaired, |event| batch.push_event(event))?;
@@ -112,6 +109,27 @@ impl Ingest {
         // The receipt comes first, then the event.
         let at = is_new.then_some((appended.offset + 1, appended.received_at));
         Ok(Admitted { message_id: repaired.kept_message_id().into_owned(), at })
+    }
+
+    /// Says whether an event would be admitted now; nothing is stored. Whether its id is known already is
+    /// seen only when it is.
+    ///
+    /// # Errors
+    /// See [`AdmitError`].
+    pub fn check(&self, repaired: &Repaired) -> Result<(), AdmitError> {
+        self.source_of(repaired)?;
+        Ok(judge(&self.tools.config, repaired, |_| {})?)
+    }
+
+    /// The source of an event, when it takes any.
+    fn source_of(&self, repaired: &Repaired) -> Result<Arc<Source>, AdmitError> {
+        let Some(source) = self.tools.keys.source_named(&repaired.source) else {
+            return Err(AdmitError::UnknownSource(repaired.source.clone()));
+        };
+        if !source.enabled {
+            return Err(AdmitError::DisabledSource(repaired.source.clone()));
+        }
+        Ok(source)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::event_views::{self, Names};
 use crate::json_casts::JsonCasts;
 use crate::page::Span;
 use crate::promoted::ProjectionsThroughUnions;
-use crate::table::{LogTable, StatsCache};
+use crate::table::{FilterCache, LogTable, StatsCache};
 use crate::traits_fold::TraitsFold;
 use crate::{SqlError, statement, views};
 use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
@@ -97,6 +97,7 @@ pub struct Engine {
 pub(crate) struct Planner {
     state: SessionState,
     stats: Arc<StatsCache>,
+    filters: Arc<FilterCache>,
     memory_bytes_max: usize,
     promotion: bool,
     names: Arc<Names>,
@@ -132,6 +133,7 @@ impl Engine {
         let planner = Planner {
             state,
             stats: Arc::default(),
+            filters: Arc::default(),
             memory_bytes_max: config.memory_bytes_max,
             promotion: true,
             names: Arc::default(),
@@ -275,6 +277,25 @@ impl Planner {
         let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
         let table = context.table(kind.sql_name()).await?;
         Ok((state, table))
+    }
+
+    /// What a table may hold of a message id, for plans that are not written in SQL.
+    pub(crate) async fn table_with(
+        &self,
+        snapshot: &Snapshot,
+        kind: TableKind,
+        message_id: &str,
+    ) -> PlanResult<(SessionState, DataFrame)> {
+        let missing = || DataFusionError::Plan(format!("there is no table `{}`", kind.sql_name()));
+        let view = snapshot.tables.iter().find(|view| view.table.kind == kind).ok_or_else(missing)?;
+        let table = LogTable::new(view.clone(), Arc::clone(&self.stats), self.promotion);
+        let store = Arc::clone(&view.table.store);
+        self.state.runtime_env().register_object_store(table.store_url()?.as_ref(), store);
+        let table = self.filters.narrow(table, message_id).await?;
+        let mut state = self.state.clone();
+        state.mark_start_execution();
+        let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
+        Ok((state, context.read_table(Arc::new(table))?))
     }
 }
 

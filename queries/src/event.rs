@@ -95,7 +95,7 @@ impl Engine {
         let snapshot = self.snapshot();
         let mut found = Found { sources: BTreeMap::new(), truncated: false };
         let is_id = || col("message_id").eq(lit(&*kept));
-        let stored = self.rows(&snapshot, TableKind::Events, is_id(), &["type", "event"]).await?;
+        let stored = self.rows(&snapshot, TableKind::Events, &kept, is_id(), &["type", "event"]).await?;
         found
             .each(stored, |source, rows, row, (partition, offset, received_at)| {
                 let file = file_of(&snapshot, &partition, offset);
@@ -104,14 +104,14 @@ impl Engine {
             })
             .await?;
         let again = array_has(col("duplicates"), lit(&*kept));
-        let repeats = self.rows(&snapshot, TableKind::Receipts, again, &[]).await?;
+        let repeats = self.rows(&snapshot, TableKind::Receipts, &kept, again, &[]).await?;
         found
             .each(repeats, |source, _, _, (partition, offset, received_at)| {
                 source.repeats.push(RepeatAt { partition, offset, received_at });
             })
             .await?;
-        let rejected =
-            self.rows(&snapshot, TableKind::Rejected, is_id(), &["code", "field", "message"]).await?;
+        let columns = ["code", "field", "message"];
+        let rejected = self.rows(&snapshot, TableKind::Rejected, &kept, is_id(), &columns).await?;
         found
             .each(rejected, |source, rows, row, (partition, offset, received_at)| {
                 let (code, field) = (rows.required("code", row), rows.text("field", row));
@@ -127,11 +127,13 @@ impl Engine {
         })
     }
 
-    /// The rows of a table that `filter` selects, in the log's order.
+    /// The rows of a table that `filter` selects, which only rows with the message id pass, in the log's
+    /// order.
     async fn rows(
         &self,
         snapshot: &Snapshot,
         kind: TableKind,
+        message_id: &str,
         filter: Expr,
         columns: &[&str],
     ) -> Result<Answer, SqlError> {
@@ -144,9 +146,9 @@ impl Engine {
             cast(cast(col("received_at"), micros), DataType::Int64).alias("received_at"),
         ];
         wanted.extend(columns.iter().map(|column| col(*column)));
-        let snapshot = snapshot.clone();
+        let (snapshot, message_id) = (snapshot.clone(), message_id.to_owned());
         self.run("".into(), move |planner, _| async move {
-            let (state, table) = planner.table(&snapshot, kind).await?;
+            let (state, table) = planner.table_with(&snapshot, kind, &message_id).await?;
             let order = vec![col("received_at").sort(true, false), col("log_partition").sort(true, false)];
             let plan = table.filter(filter)?.select(wanted)?.sort(order)?.into_unoptimized_plan();
             execute(&state, plan).await

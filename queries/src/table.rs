@@ -1,5 +1,6 @@
 //! One table of the log as DataFusion sees it.
 
+mod filters;
 mod fresh;
 mod stats;
 
@@ -12,7 +13,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue, project_schema};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetAccessPlan};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -24,6 +25,7 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, Statistics};
+pub(crate) use filters::FilterCache;
 use object_store::path::Path;
 use pipeline::log::table::promoted::Promoted;
 use pipeline::log::table::{DataFile, TableKind, TableSnapshot};
@@ -51,13 +53,16 @@ pub(crate) struct LogTable {
     stats: Arc<StatsCache>,
     promotion: bool,
     fresh: bool,
+    /// Which row groups of a file are looked at, by its path; all where nothing is said.
+    row_groups: Arc<HashMap<String, ParquetAccessPlan>>,
 }
 
 impl LogTable {
     /// The table as `view` has it. With `promotion` what is taken out of `properties` comes from
     /// promoted columns where the answer is the same.
     pub(crate) fn new(view: TableView, stats: Arc<StatsCache>, promotion: bool) -> Self {
-        Self { schema: view.table.promoted.schema(view.table.kind), view, stats, promotion, fresh: true }
+        let schema = view.table.promoted.schema(view.table.kind);
+        Self { schema, view, stats, promotion, fresh: true, row_groups: Arc::default() }
     }
 
     /// The columns of its properties.
@@ -92,6 +97,13 @@ impl LogTable {
         (self.view.fresh().records() > 0).then(|| Self { fresh: true, ..self.with_files(Vec::new()) })
     }
 
+    /// The table with these files only, and of each these row groups, beside what waits for its commit.
+    fn only(&self, files: Vec<(DataFile, ParquetAccessPlan)>) -> Self {
+        let row_groups = files.iter().map(|(file, plan)| (file.path.clone(), plan.clone())).collect();
+        let files = files.into_iter().map(|(file, _)| file).collect();
+        Self { row_groups: Arc::new(row_groups), fresh: self.fresh, ..self.with_files(files) }
+    }
+
     fn with_files(&self, files: Vec<DataFile>) -> Self {
         let mut table = self.clone();
         table.view.table = Arc::new(TableSnapshot { files: Arc::new(files), ..(*self.view.table).clone() });
@@ -116,6 +128,13 @@ impl LogTable {
             Some(filter) => self.prune(filter, stats.iter().map(|file| Arc::clone(&file.bounds)))?,
         };
         let kept = files.iter().zip(&stats).zip(keep).filter(|(_, keep)| *keep);
+        let scanned = |file: &DataFile, stats: &Arc<Statistics>| {
+            let mut scanned = scanned(file, stats);
+            if let Some(plan) = self.row_groups.get(&file.path) {
+                scanned.extensions.insert(plan.clone());
+            }
+            scanned
+        };
         Ok(kept.map(|((file, stats), _)| scanned(file, &stats.published)).collect())
     }
 

@@ -3,9 +3,8 @@
 use super::load::{Figures, Pace, Template, run};
 use super::server::{Server, WRITE_KEY_BASE64, count};
 use super::sheet::{Bound, Sheet};
-use super::{BenchArgs, machine};
+use super::{BenchArgs, log_config, machine};
 use anyhow::bail;
-use pipeline::log::LogConfig;
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,22 +122,8 @@ fn check_count(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
 /// The bytes of the tables' active files, once no server runs: files that were compacted away lie
 /// there for a while longer.
 fn at_rest(data: &Path) -> anyhow::Result<u64> {
-    let tables = std::path::absolute(data.join("tables"))?;
-    let config = LogConfig {
-        dir: data.to_owned(),
-        store: url::Url::from_directory_path(&tables)
-            .map_err(|()| anyhow::anyhow!("a path for tables"))?
-            .into(),
-        durability: Default::default(),
-        wal_bytes_max: 8 << 30,
-        segment_bytes: 64 << 20,
-        commit_age: Duration::from_secs(5),
-        commit_bytes: 64 << 20,
-        dedup_window: Duration::from_secs(7 * 24 * 3600),
-        dedup_memory_bytes_max: 128 << 20,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let snapshot = runtime.block_on(pipeline::log::read_only(&config))?;
+    let snapshot = runtime.block_on(pipeline::log::read_only(&log_config(data)?))?;
     Ok(snapshot.tables.iter().flat_map(|view| view.table.files.iter()).map(|file| file.bytes).sum())
 }
 

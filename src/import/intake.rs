@@ -32,16 +32,7 @@ impl Imports for Intake {
     fn admit(&self, repaired: Repaired) -> BoxFuture<'static, Result<Admission, ImportsError>> {
         let (ingest, log_partition) = (Arc::clone(&self.ingest), self.partition.to_string());
         async move {
-            let Repaired { of, event } = repaired;
-            let repaired = ingest::Repaired {
-                source: of.source,
-                partition: PartitionId(of.partition.as_str().into()),
-                offset: of.offset,
-                received_at: parse_timestamp(&of.received_at).unwrap_or_default(),
-                message_id: of.message_id,
-                event,
-            };
-            let admitted = ingest.admit(repaired).await.map_err(not_admitted)?;
+            let admitted = ingest.admit(again(repaired)).await.map_err(not_admitted)?;
             let place = admitted.at.map(|(offset, at)| Place {
                 received_at: format_timestamp(at),
                 partition: log_partition,
@@ -50,6 +41,21 @@ impl Imports for Intake {
             Ok(Admission { message_id: admitted.message_id, place })
         }
         .boxed()
+    }
+
+    fn check(&self, repaired: &Repaired) -> Result<(), ImportsError> {
+        self.ingest.check(&again(repaired.clone())).map_err(not_admitted)
+    }
+}
+
+fn again(Repaired { of, event }: Repaired) -> ingest::Repaired {
+    ingest::Repaired {
+        source: of.source,
+        partition: PartitionId(of.partition.as_str().into()),
+        offset: of.offset,
+        received_at: parse_timestamp(&of.received_at).unwrap_or_default(),
+        message_id: of.message_id,
+        event,
     }
 }
 

@@ -296,7 +296,8 @@ pub(crate) const KNOWN: &[Setting] = &[
         "admin_key",
         Scope::NoFlag,
         "",
-        "An API key that the server shall know; without one, the first start makes one and prints it",
+        "An API key that the server shall know; without one, the first start makes one and prints it. \
+         While it is set, revoking that key holds until the next start only",
         KEY,
         |s, text| put(&mut s.admin_key, values::key(text).map(Some)),
     )),

@@ -82,6 +82,43 @@ fn a_rejected_event_is_admitted_once_and_keeps_its_lineage() {
 }
 
 #[test]
+fn many_rejected_events_are_admitted_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).run();
+    let nobody: Vec<_> = (0..7)
+        .map(|number| json!({ "type": "track", "event": "Paid", "properties": { "no": number } }))
+        .collect();
+    let unknown = json!({ "type": "trick", "userId": "ada" });
+    assert_eq!(server.batch(&[&nobody[..], &[unknown]].concat()).json()["accepted"], 0);
+    let admit = |dry_run: bool| {
+        let (mut after, mut all) = (Value::Null, Vec::new());
+        loop {
+            let body =
+                json!({ "patch": { "userId": "ada" }, "limit": 3, "after": after, "dry_run": dry_run });
+            let reply = server.send(&Request::post("/api/v1/rejected/admit").bearer(ADMIN_KEY).json(&body));
+            assert_eq!(reply.status, 200, "{}", reply.json());
+            after = reply.json()["next"].clone();
+            all.push(reply.json());
+            if after.is_null() {
+                return all;
+            }
+        }
+    };
+    let sum =
+        |pages: &[Value], what: &str| pages.iter().map(|page| page[what].as_u64().unwrap()).sum::<u64>();
+    let tried = admit(true);
+    assert_eq!(["matched", "accepted", "refused"].map(|what| sum(&tried, what)), [8, 7, 1], "{tried:?}");
+    assert_eq!(server.sql("SELECT * FROM events").len(), 0, "a dry run stores nothing");
+    let done = admit(false);
+    assert_eq!(["accepted", "duplicate", "refused"].map(|what| sum(&done, what)), [7, 0, 1], "{done:?}");
+    let again = admit(false);
+    assert_eq!(["accepted", "duplicate", "refused"].map(|what| sum(&again, what)), [0, 7, 1], "{again:?}");
+    let rows = server.sql("SELECT DISTINCT properties->>'no' AS no FROM events WHERE user_id = 'ada'");
+    assert_eq!(rows.len(), 7, "{rows:?}");
+    crate::crashes::check_accounts(&server);
+}
+
+#[test]
 fn commits_are_told_newest_first_to_the_very_first() {
     let dir = tempfile::tempdir().unwrap();
     let server = Start::on(dir.path()).run();

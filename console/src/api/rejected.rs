@@ -1,9 +1,11 @@
 //! `/rejected`: events that broke a rule, and admitting them after all.
 
+mod many;
+
 use super::search;
 use crate::Console;
 use crate::fields::Fields;
-use crate::imports::Repaired;
+use crate::imports::{Imports, Repaired};
 use crate::logged::{Admission, RejectedEvent};
 use crate::parameters::{Pairs, Parameters};
 use crate::problem::Problem;
@@ -11,6 +13,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use bytes::Bytes;
+pub(super) use many::run as admit_many;
 use pipeline::log::{Offset, PartitionId};
 use serde_json::{Map, Value, json};
 
@@ -59,12 +62,16 @@ pub(super) async fn admit(
         (None, Some(patch)) => patched(&of, patch)?,
         (None, None) => body_of(&of)?.to_owned(),
     };
-    let imports = console.imports.as_ref().ok_or_else(|| {
-        Problem::new(StatusCode::NOT_IMPLEMENTED, "not_available_yet", "this server takes no events")
-    })?;
-    let admission = imports.admit(Repaired { of, event }).await?;
+    let admission = imports(&console)?.admit(Repaired { of, event }).await?;
     let outcome = if admission.place.is_some() { "accepted" } else { "duplicate" };
     Ok(HttpResponse::Ok().json(shown(outcome, &admission)))
+}
+
+/// The way in for events; a server without one says so.
+fn imports(console: &Console) -> Result<&dyn Imports, Problem> {
+    console.imports.as_deref().ok_or_else(|| {
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "not_available_yet", "this server takes no events")
+    })
 }
 
 fn shown(outcome: &str, admission: &Admission) -> Value {

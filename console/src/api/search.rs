@@ -10,6 +10,9 @@ use std::ops::RangeInclusive;
 /// The longest text that is looked for, in bytes.
 const TEXT_BYTES_MAX: usize = 1_000;
 
+/// A place as a client is given it.
+pub(super) const CURSOR: &str = "1768478400000000.00aa";
+
 /// Takes the columns that must hold a text.
 pub(super) fn equal(
     parameters: &mut Parameters,
@@ -17,14 +20,25 @@ pub(super) fn equal(
 ) -> Result<Vec<(&'static str, String)>, Problem> {
     let mut equal = Vec::new();
     for &column in columns {
-        let Some(text) = parameters.text(column) else { continue };
-        if text.len() > TEXT_BYTES_MAX {
-            let rule = format!("has {} bytes, allowed are {TEXT_BYTES_MAX}", text.len());
-            return Err(Problem::wrong(column, rule, ""));
+        if let Some(text) = parameters.text(column) {
+            equal.push((column, checked(column, text)?));
         }
-        equal.push((column, text));
     }
     Ok(equal)
+}
+
+/// A text that is looked for in a column.
+pub(super) fn checked(column: &str, text: String) -> Result<String, Problem> {
+    if text.len() > TEXT_BYTES_MAX {
+        let rule = format!("has {} bytes, allowed are {TEXT_BYTES_MAX}", text.len());
+        return Err(Problem::wrong(column, rule, ""));
+    }
+    Ok(text)
+}
+
+/// The place that a page's `next` leads to.
+pub(super) fn place(cursor: &str) -> Result<Place, Problem> {
+    Place::parse(cursor).ok_or_else(|| Problem::wrong("after", "must be the `next` of a page", CURSOR))
 }
 
 /// Takes everything that a page may be asked for.
@@ -41,8 +55,7 @@ pub(super) fn search(
         Some("oldest") => true,
         Some(_) => return Err(Problem::wrong("order", "must be one of `newest`, `oldest`", "newest")),
     };
-    let wrong = || Problem::wrong("after", "must be the `next` of a page", "1768478400000000.00aa");
-    let after = parameters.text("after").map(|cursor| Place::parse(&cursor).ok_or_else(wrong)).transpose()?;
+    let after = parameters.text("after").map(|cursor| place(&cursor)).transpose()?;
     let limit = parameters.number("limit", limits, limit)? as usize;
     let allowed: Vec<_> = columns.iter().map(|column| format!("`{column}`")).collect();
     parameters.end(&format!("{}, `from`, `to`, `order`, `after`, `limit`", allowed.join(", ")))?;

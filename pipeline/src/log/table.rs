@@ -10,6 +10,7 @@ mod clean;
 mod commit;
 mod compact;
 mod encode;
+mod filters;
 mod history;
 mod open;
 pub mod promoted;
@@ -20,6 +21,7 @@ mod statistics;
 pub use append::TableAppend;
 pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
+pub use filters::IdFilters;
 pub use history::CommitSummary;
 
 pub use open::WalCover;

@@ -7,6 +7,7 @@ use crate::bench::sheet::{Bound, Sheet};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const MIB: f64 = 1_048_576.0;
@@ -42,9 +43,18 @@ fn throughput(args: &DeliverArgs, sheet: &mut Sheet) -> anyhow::Result<()> {
     let fake = Fake::start(Duration::ZERO)?;
     let drained = drain(args, &fake, args.events, None)?;
     let most = yardstick::rate(&fake.samples(), args.events)?;
+    let plain = yardstick::plain_rate(&drained.data, drained.events)?;
+    std::fs::remove_dir_all(&drained.data)?;
     sheet.note("backlog: events/s, from enabling to the last", "", Bound::None, drained.rate);
-    sheet.note("backlog: yardstick", "", Bound::None, most);
+    sheet.note("backlog: yardstick, prepared bodies", "", Bound::None, most);
     sheet.note("backlog: share of the yardstick", "", Bound::AtLeast(0.5), drained.rate / most);
+    sheet.note(
+        "backlog: a plain loop over the log, without order, retry and account",
+        "",
+        Bound::None,
+        plain,
+    );
+    sheet.note("backlog: share of the plain loop", "", Bound::AtLeast(0.5), drained.rate / plain);
     let size = drained.events as f64 / fake.requests() as f64;
     sheet.note("backlog: events in a request", "", Bound::None, size);
     sheet.note("backlog: from enabling to the first event", "ms", Bound::None, drained.first_ms);
@@ -56,6 +66,7 @@ fn throughput(args: &DeliverArgs, sheet: &mut Sheet) -> anyhow::Result<()> {
 fn capped(args: &DeliverArgs, sheet: &mut Sheet) -> anyhow::Result<()> {
     let fake = Fake::start(Duration::ZERO)?;
     let drained = drain(args, &fake, args.capped_events, Some(RATE_CAP))?;
+    std::fs::remove_dir_all(&drained.data)?;
     sheet.note("capped at 20,000 events/s: events/s", "", Bound::None, drained.rate);
     let share = drained.rate / RATE_CAP;
     sheet.note("capped at 20,000 events/s: share of the cap", "", Bound::AtLeast(0.9), share);
@@ -81,6 +92,8 @@ fn parked(args: &DeliverArgs, sheet: &mut Sheet) -> anyhow::Result<()> {
 }
 
 struct Drained {
+    /// What the stopped server leaves.
+    data: PathBuf,
     events: u64,
     rate: f64,
     first_ms: f64,
@@ -96,11 +109,13 @@ fn drain(args: &DeliverArgs, fake: &Fake, events: u64, rate_cap: Option<f64>) ->
     fake.wait(trial.events)?;
     let events = trial.events;
     // Once it has stopped, nothing more can come.
-    let memory_mib = trial.stop()? as f64 / MIB;
+    let (memory, data) = trial.stop_keeping()?;
+    let memory_mib = memory as f64 / MIB;
     let arrivals = fake.exactly(events)?;
     let ((_, first), (_, last)) = ends(&arrivals)?;
     let rate = events as f64 / last.duration_since(enabled).as_secs_f64();
-    Ok(Drained { events, rate, first_ms: first.duration_since(enabled).as_secs_f64() * 1e3, memory_mib })
+    let first_ms = first.duration_since(enabled).as_secs_f64() * 1e3;
+    Ok(Drained { data, events, rate, first_ms, memory_mib })
 }
 
 /// How soon a single event is with the vendor once its sender has the 200.

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 /// The fake vendor takes every key of this form.
-const SEGMENT_KEY: &str = "EXAMPLEexampleEXAMPLEexample0000";
+pub(super) const SEGMENT_KEY: &str = "EXAMPLEexampleEXAMPLEexample0000";
 /// Connections that fill the backlog, and the events in their batches.
 const FILLER_CONNECTIONS: u64 = 4;
 const FILLER_BATCH: u64 = 250;
@@ -201,11 +201,17 @@ impl Trial {
         Ok(answered)
     }
 
-    /// Stops the server as an operator would; returns the most memory it has had resident, in bytes.
+    /// Stops the server as an operator would and removes its data; returns the most memory it has had
+    /// resident, in bytes.
     pub(super) fn stop(self) -> anyhow::Result<u64> {
-        let peak = self.server.stop()?;
-        std::fs::remove_dir_all(&self.data)?;
+        let (peak, data) = self.stop_keeping()?;
+        std::fs::remove_dir_all(data)?;
         Ok(peak)
+    }
+
+    /// As [`Self::stop`], and leaves its data where they are.
+    pub(super) fn stop_keeping(self) -> anyhow::Result<(u64, PathBuf)> {
+        Ok((self.server.stop()?, self.data))
     }
 }
 

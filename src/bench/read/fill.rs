@@ -1,14 +1,14 @@
 //! A log with many events of a day that is over, compacted.
 
+use crate::bench::log_config;
 use futures::{TryStreamExt, stream};
 use pipeline::Clock;
 use pipeline::clock::DAY;
 use pipeline::event::{Event, Kind};
 use pipeline::log::store::Store;
 use pipeline::log::table::{CompactionPolicy, Table, TableKind};
-use pipeline::log::{AppendError, Batch, Log, LogConfig, Origin};
+use pipeline::log::{AppendError, Batch, Log, Origin};
 use std::path::Path;
-use std::time::Duration;
 
 /// Events in one append, and appends under way at once.
 const BATCH: u64 = 1_000;
@@ -29,7 +29,7 @@ pub(super) fn message_id(number: u64) -> String {
 /// Fills a new log, and opens it anew once its files are compacted.
 pub(super) async fn fill(data: &Path, events: u64) -> anyhow::Result<Log> {
     let then = Clock::given(Clock::system().now() - 2 * DAY);
-    let log = Log::open(config(data)?, then).await?;
+    let log = Log::open(log_config(data)?, then).await?;
     let appends = stream::iter((0..events.div_ceil(BATCH)).map(Ok::<_, anyhow::Error>));
     appends
         .try_for_each_concurrent(APPENDS, |nth| {
@@ -41,12 +41,12 @@ pub(super) async fn fill(data: &Path, events: u64) -> anyhow::Result<Log> {
     for kind in TableKind::ALL {
         compact(data, kind, false).await?;
     }
-    Ok(Log::open(config(data)?, Clock::system()).await?)
+    Ok(Log::open(log_config(data)?, Clock::system()).await?)
 }
 
 /// Compacts a table wholly, and with `backfill` gives older files the promoted columns.
 pub(super) async fn compact(data: &Path, kind: TableKind, backfill: bool) -> anyhow::Result<()> {
-    let store = Store::open(&config(data)?.store).await?;
+    let store = Store::open(&log_config(data)?.store).await?;
     let table = Table::open_or_create(&store, kind, Clock::system(), None).await?;
     let policy = CompactionPolicy::default();
     while table.compact_once(policy).await?.is_some() {}
@@ -96,21 +96,4 @@ fn batch(numbers: std::ops::Range<u64>) -> Batch {
         batch.push_event(&event);
     }
     batch
-}
-
-fn config(data: &Path) -> anyhow::Result<LogConfig> {
-    let tables = std::path::absolute(data.join("tables"))?;
-    std::fs::create_dir_all(&tables)?;
-    let store = url::Url::from_directory_path(&tables).map_err(|()| anyhow::anyhow!("a path for tables"))?;
-    Ok(LogConfig {
-        dir: data.to_owned(),
-        store: store.into(),
-        durability: Default::default(),
-        wal_bytes_max: 2 << 30,
-        segment_bytes: 64 << 20,
-        commit_age: Duration::from_secs(5),
-        commit_bytes: 64 << 20,
-        dedup_window: Duration::from_secs(7 * 24 * 3600),
-        dedup_memory_bytes_max: 128 << 20,
-    })
 }

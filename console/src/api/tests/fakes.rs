@@ -151,4 +151,9 @@ impl Imports for FakeImports {
         let admission = Admission { message_id: "rejected-aa-8".into(), place: Some(place) };
         async move { if repaired.event.contains("userId") { Ok(admission) } else { Err(broken) } }.boxed()
     }
+
+    fn check(&self, repaired: &Repaired) -> Result<(), ImportsError> {
+        self.0.asked.lock().unwrap().push(format!("check {}", repaired.event));
+        Ok(())
+    }
 }

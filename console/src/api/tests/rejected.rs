@@ -42,3 +42,41 @@ async fn what_is_wrong_still_is_told_with_the_field() {
     let (status, body) = answer!(&app, post("/api/v1/rejected/aa/-1/admit", "")).await;
     assert_eq!((status, &body["field"]), (400, &json!("offset")));
 }
+
+const MANY: &str = "/api/v1/rejected/admit";
+
+#[actix_web::test]
+async fn rejected_events_that_match_are_admitted_page_by_page() {
+    let room = room().await;
+    let app = app!(room);
+    let (status, body) = answer!(&app, post(MANY, json!({"code": "no_user_anon_id", "limit": 2}))).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!((&body["matched"], &body["refused"], &body["accepted"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(body["reasons"]["no_user_anon_id"]["field"], "userId");
+    assert_eq!(body["reasons"]["no_user_anon_id"]["offset"], 8);
+    assert!(room.fake.asked.lock().unwrap()[0].contains("no_user_anon_id"));
+
+    let patch = json!({"patch": {"userId": "ada"}, "dry_run": true});
+    let (_, body) = answer!(&app, post(MANY, &patch)).await;
+    assert_eq!((&body["accepted"], &body["dry_run"]), (&json!(1), &json!(true)), "{body}");
+    assert!(room.fake.asked.lock().unwrap().last().unwrap().starts_with("check"), "a dry run stores nothing");
+    let (_, body) = answer!(&app, post(MANY, json!({"patch": {"userId": "ada"}}))).await;
+    assert_eq!((&body["accepted"], &body["dry_run"]), (&json!(1), &json!(false)), "{body}");
+}
+
+#[actix_web::test]
+async fn a_wrong_choice_of_rejected_events_is_named() {
+    let room = room().await;
+    let app = app!(room);
+    for (body, field) in [
+        (json!({"event": {}}), "event"),
+        (json!({"limit": 0}), "limit"),
+        (json!({"limit": 1.5}), "limit"),
+        (json!({"after": "x"}), "after"),
+        (json!({"from": "yesterday"}), "from"),
+        (json!({"dry_run": "yes"}), "dry_run"),
+    ] {
+        let (status, answer) = answer!(&app, post(MANY, &body)).await;
+        assert_eq!((status, &answer["field"]), (400, &json!(field)), "{body}: {answer}");
+    }
+}

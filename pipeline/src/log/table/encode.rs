@@ -192,12 +192,13 @@ fn properties(kind: TableKind, promoted: &Promoted, effort: Effort) -> WriterPro
     for name in ["message_id", "properties", "traits", "context", "extra", "body"] {
         builder = builder.set_column_dictionary_enabled(column(name), false);
     }
-    for name in kind.bloom_columns() {
+    for path in kind.bloom_columns() {
+        let column = ColumnPath::new(path.split('.').map(ToOwned::to_owned).collect());
         // The writer folds the filter down to the values that are there.
         builder = builder
-            .set_column_bloom_filter_enabled(column(name), true)
-            .set_column_bloom_filter_fpp(column(name), 0.01)
-            .set_column_bloom_filter_max_ndv(column(name), GROUP_ROWS_MAX as u64);
+            .set_column_bloom_filter_enabled(column.clone(), true)
+            .set_column_bloom_filter_fpp(column.clone(), 0.01)
+            .set_column_bloom_filter_max_ndv(column, GROUP_ROWS_MAX as u64);
     }
     builder.build()
 }

@@ -296,12 +296,13 @@ impl TableKind {
         Ok(())
     }
 
-    /// The columns with a Bloom filter.
+    /// The columns with a Bloom filter, as Parquet's paths.
     pub(crate) fn bloom_columns(self) -> &'static [&'static str] {
         match self {
             Self::Events => &["message_id", "user_id", "anonymous_id"],
             Self::Rejected => &["message_id"],
-            Self::Receipts | Self::Deliveries => &[],
+            Self::Receipts => &["duplicates.list.element"],
+            Self::Deliveries => &[],
         }
     }
 
