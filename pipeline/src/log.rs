@@ -302,8 +302,7 @@ impl Log {
 
     /// The log as it is now; every append that has returned is in it.
     pub fn snapshot(&self) -> Snapshot {
-        // Before the tables: they hold at least that much.
-        let whole = self.published.whole();
+        let others = self.published.others();
         let (tables, bounds, pin) = self.published.pin();
         let from = bounds.into_iter().min().unwrap_or(0);
         let groups = self.tail.groups_from(from).map(Arc::new);
@@ -315,7 +314,7 @@ impl Log {
         let _pin = groups.is_none().then(|| Arc::new(pin));
         let (partition, wal) = (self.partition.clone(), Some(self.wal.clone()));
         let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups, wal, _pin });
-        Snapshot::new(published::whole_commits(tables, &self.partition, &whole), &fresh)
+        Snapshot::new(others.beside(tables, &self.partition), &fresh)
     }
 
     /// A reader of this node's partition from `from` on.
@@ -324,14 +323,14 @@ impl Log {
         Reader::new(self.partition.clone(), Arc::clone(&self.tail), self.wal.clone(), published, from)
     }
 
-    /// Takes in what other processes have committed to `events`.
+    /// Takes in what other nodes have committed.
     ///
     /// # Errors
     /// As [`Table::refresh`].
     ///
     /// [`Table::refresh`]: table::Table::refresh
     pub async fn refresh(&self) -> Result<(), LogError> {
-        self.published.table(TableKind::Events).refresh().await
+        self.published.refresh().await
     }
 
     /// Changes which properties have columns of their own in `events`; see [`Table::change_columns`].

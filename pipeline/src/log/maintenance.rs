@@ -124,8 +124,11 @@ impl Maintenance {
     }
 
     async fn maintain(&self, table: &Table, clean: bool) -> Result<(), LogError> {
+        let receipts = self.published.as_ref().map(|published| published.table(TableKind::Receipts));
         while !*self.stopped.borrow() {
-            let Some(done) = table.compact_once(CompactionPolicy::default()).await? else { break };
+            let whole = receipts.map(|receipts| receipts.snapshot().committed.clone());
+            let done = table.compact_once(CompactionPolicy::default(), whole.as_ref()).await?;
+            let Some(done) = done else { break };
             tracing::info!(
                 table = table.kind().name(),
                 files = done.files_in,

@@ -1,11 +1,14 @@
 //! What readers see: the newest version of each table, and how far back someone still reads the WAL.
 
-use super::table::{Table, TableKind, TableSnapshot};
+use super::table::{DataFile, Table, TableKind, TableSnapshot};
 use super::{LogError, NotPromoted, Offset, PartitionId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const NOT_PROMOTED_MAX: usize = 1_000;
+
+/// The tables are looked at so often until they hold the same of other nodes' partitions.
+pub(crate) const LOOKS_MAX: usize = 5;
 
 pub(crate) struct Published {
     partition: PartitionId,
@@ -22,7 +25,15 @@ struct Inner {
     /// By key.
     not_promoted: BTreeMap<String, NotPromoted>,
     ended: Option<String>,
-    /// Up to where all tables hold what other nodes have committed, by partition.
+    others: Arc<Others>,
+}
+
+/// What other nodes had committed to all tables when these were looked at last: whole requests.
+#[derive(Default)]
+pub(crate) struct Others {
+    /// In the order of [`TableKind::ALL`]; none before the first look.
+    tables: Vec<Arc<TableSnapshot>>,
+    /// Up to where all of them hold a partition.
     whole: Arc<HashMap<PartitionId, Offset>>,
 }
 
@@ -52,24 +63,31 @@ impl Published {
     /// Takes in what other nodes have committed since.
     ///
     /// A node commits to one table after the other, receipts last. So what the receipts hold before
-    /// the others are looked at, all of them hold afterwards.
+    /// the others are looked at, all of them hold afterwards. Files that were compacted meanwhile may reach
+    /// further; then all tables are looked at again.
     ///
     /// # Errors
     /// As [`Table::refresh`].
     pub(crate) async fn refresh(&self) -> Result<(), LogError> {
         let receipts = self.table(TableKind::Receipts);
-        receipts.refresh().await?;
-        let whole = receipts.snapshot().committed.clone();
-        for table in self.tables.iter().filter(|table| table.kind() != TableKind::Receipts) {
-            table.refresh().await?;
+        for look in 1..=LOOKS_MAX {
+            receipts.refresh().await?;
+            let whole = receipts.snapshot().committed.clone();
+            for table in self.tables.iter().filter(|table| table.kind() != TableKind::Receipts) {
+                table.refresh().await?;
+            }
+            let tables: Vec<_> = self.tables.iter().map(|table| table.snapshot()).collect();
+            if look == LOOKS_MAX || !have_files_across(&tables, &self.partition, &whole) {
+                self.lock().others = Arc::new(Others { tables, whole: Arc::new(whole) });
+                break;
+            }
         }
-        self.lock().whole = Arc::new(whole);
         Ok(())
     }
 
-    /// Up to where all tables hold what other nodes have committed, by partition.
-    pub(crate) fn whole(&self) -> Arc<HashMap<PartitionId, Offset>> {
-        Arc::clone(&self.lock().whole)
+    /// What other nodes have committed to all tables.
+    pub(crate) fn others(&self) -> Arc<Others> {
+        Arc::clone(&self.lock().others)
     }
 
     /// One of the tables.
@@ -133,31 +151,65 @@ pub(crate) fn bounds(tables: &[Arc<TableSnapshot>], partition: &PartitionId) -> 
     TableKind::ALL.map(|kind| next(kind).max(all))
 }
 
-/// The tables without what other nodes have committed to some of them only: of each other partition
-/// nothing above what `whole` says, which all tables hold. Our own partition's rest is in memory.
-pub(crate) fn whole_commits(
-    tables: Vec<Arc<TableSnapshot>>,
+/// Whether a file of another partition than `own` holds rows on both sides of where `whole` ends it.
+///
+/// Compaction makes no such file of what is not whole when it runs, see [`Table::compact_once`]; one is met
+/// where `whole` was read before that.
+pub(crate) fn have_files_across(
+    tables: &[Arc<TableSnapshot>],
     own: &PartitionId,
     whole: &HashMap<PartitionId, Offset>,
-) -> Vec<Arc<TableSnapshot>> {
-    let is_partial = |partition: &PartitionId, offset: Offset| {
-        partition != own && whole.get(partition).is_none_or(|&whole| offset > whole)
+) -> bool {
+    let is_across = |file: &DataFile| {
+        let ends = |whole: &Offset| (file.offsets.0..file.offsets.1).contains(whole);
+        file.partition != *own && whole.get(&file.partition).is_some_and(ends)
     };
-    let cut = |table: Arc<TableSnapshot>| {
-        if !table.committed.iter().any(|(partition, &last)| is_partial(partition, last)) {
-            return table;
-        }
-        let mut table = TableSnapshot::clone(&table);
-        Arc::make_mut(&mut table.files).retain(|file| !is_partial(&file.partition, file.offsets.0));
-        table.committed.retain(|partition, _| partition == own || whole.contains_key(partition));
-        for (partition, last) in &mut table.committed {
-            if is_partial(partition, *last) {
-                *last = whole.get(partition).copied().unwrap_or(0);
+    tables.iter().any(|table| table.files.iter().any(is_across))
+}
+
+impl Others {
+    pub(crate) fn new(tables: Vec<Arc<TableSnapshot>>, whole: HashMap<PartitionId, Offset>) -> Self {
+        Self { tables, whole: Arc::new(whole) }
+    }
+
+    /// Up to where all tables hold what other nodes have committed, by partition.
+    pub(crate) fn whole(&self) -> Arc<HashMap<PartitionId, Offset>> {
+        Arc::clone(&self.whole)
+    }
+
+    /// The tables with what they hold now of the partition `own`, whose rest is in memory, and of every
+    /// other one what all tables held at the last look.
+    pub(crate) fn beside(
+        &self,
+        tables: Vec<Arc<TableSnapshot>>,
+        own: &PartitionId,
+    ) -> Vec<Arc<TableSnapshot>> {
+        let is_alone = |table: &TableSnapshot| table.committed.keys().all(|partition| partition == own);
+        let beside = |table: Arc<TableSnapshot>| {
+            let theirs = self.tables.get(table.kind.index()).filter(|theirs| !is_alone(theirs));
+            if theirs.is_none() && is_alone(&table) {
+                return table;
             }
-        }
-        Arc::new(table)
-    };
-    tables.into_iter().map(cut).collect()
+            let mut table = TableSnapshot::clone(&table);
+            let files = Arc::make_mut(&mut table.files);
+            files.retain(|file| file.partition == *own);
+            table.committed.retain(|partition, _| partition == own);
+            if let Some(theirs) = theirs {
+                let whole = |partition: &PartitionId| self.whole.get(partition).filter(|_| partition != own);
+                let is_whole =
+                    |file: &&DataFile| whole(&file.partition).is_some_and(|whole| file.offsets.0 <= *whole);
+                files.extend(theirs.files.iter().filter(is_whole).cloned());
+                files.sort_by(|a, b| (&a.partition, a.offsets.0).cmp(&(&b.partition, b.offsets.0)));
+                table.committed.extend(
+                    theirs.committed.iter().filter_map(|(partition, last)| {
+                        Some((partition.clone(), *last.min(whole(partition)?)))
+                    }),
+                );
+            }
+            Arc::new(table)
+        };
+        tables.into_iter().map(beside).collect()
+    }
 }
 
 impl Drop for Pin {
@@ -171,3 +223,6 @@ impl Drop for Pin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::fresh::FreshRows;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
 use super::objects::{Objects, Owner};
-use super::published::{Published, bounds};
+use super::published::{LOOKS_MAX, Others, Published, bounds, have_files_across};
 use super::rows::Rows;
 use super::store::Store;
 use super::table::{DataFile, Table, TableKind, TableSnapshot, WalCover};
@@ -209,7 +209,29 @@ fn remove_dir(dir: &Path) -> std::io::Result<()> {
 pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
     let dir = config.dir.join(WAL);
     let held = blocking(move || wal::read_only(RealFs, &dir)).await?;
+    let (partition, end, wal) = match held {
+        Some(held) => (held.partition, held.end, Some(held.reader)),
+        None => (PartitionId("".into()), 0, None),
+    };
     let store = Store::open_read_only(&config.store)?;
+    let mut looks = 1;
+    let (snapshots, whole) = loop {
+        let snapshots = snapshots_of(&store, config).await?;
+        // They were read first, so all tables hold what they do.
+        let whole = snapshots[TableKind::Receipts.index()].committed.clone();
+        if looks == LOOKS_MAX || !have_files_across(&snapshots, &partition, &whole) {
+            break (snapshots, whole);
+        }
+        looks += 1;
+    };
+    let bounds = bounds(&snapshots, &partition);
+    let snapshots = Others::new(snapshots.clone(), whole).beside(snapshots, &partition);
+    let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
+    Ok(Snapshot::new(snapshots, &fresh))
+}
+
+/// The tables, in the order of [`TableKind::ALL`].
+async fn snapshots_of(store: &Store, config: &LogConfig) -> Result<Vec<Arc<TableSnapshot>>, LogError> {
     let mut snapshots = Vec::new();
     // Receipts first: they are committed last, so what they hold the others hold by then.
     for kind in TableKind::ALL.into_iter().rev() {
@@ -217,19 +239,10 @@ pub async fn read_only(config: &LogConfig) -> Result<Snapshot, LogError> {
             let what = format!("table `{}` cannot be read", kind.name());
             LogError::store(what, format!("there is none below `{}`", config.store.url))
         };
-        snapshots.push(Arc::new(Table::read(&store, kind).await?.ok_or_else(missing)?));
+        snapshots.push(Arc::new(Table::read(store, kind).await?.ok_or_else(missing)?));
     }
     snapshots.reverse();
-    let (partition, end, wal) = match held {
-        Some(held) => (held.partition, held.end, Some(held.reader)),
-        None => (PartitionId("".into()), 0, None),
-    };
-    let bounds = bounds(&snapshots, &partition);
-    // They were read first, so all tables hold what they do.
-    let whole = snapshots[TableKind::Receipts.index()].committed.clone();
-    let snapshots = super::published::whole_commits(snapshots, &partition, &whole);
-    let fresh: Arc<dyn Fresh> = Arc::new(FreshRows { partition, bounds, end, groups: None, wal, _pin: None });
-    Ok(Snapshot::new(snapshots, &fresh))
+    Ok(snapshots)
 }
 
 /// Appends to one table all rows of the WAL below `end` that it does not hold.

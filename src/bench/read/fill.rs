@@ -49,7 +49,7 @@ pub(super) async fn compact(data: &Path, kind: TableKind, backfill: bool) -> any
     let store = Store::open(&log_config(data)?.store).await?;
     let table = Table::open_or_create(&store, kind, Clock::system(), None).await?;
     let policy = CompactionPolicy::default();
-    while table.compact_once(policy).await?.is_some() {}
+    while table.compact_once(policy, None).await?.is_some() {}
     while backfill && table.backfill_once(policy).await?.is_some() {}
     Ok(())
 }

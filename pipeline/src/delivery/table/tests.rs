@@ -387,7 +387,7 @@ async fn small_files_become_one_and_a_running_flusher_stops_when_it_is_told() {
             append(&deliveries, number..number + 1).await;
             deliveries.flush().await.unwrap();
         }
-        assert!(deliveries.table.compact_once(policy).await.unwrap().is_some());
+        assert!(deliveries.table.compact_once(policy, None).await.unwrap().is_some());
         assert_eq!((deliveries.status().files, in_files(&deliveries).await), (1, to(8)));
         append(&deliveries, 8..9).await;
         deliveries.close().await.unwrap();

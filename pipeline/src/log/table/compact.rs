@@ -13,7 +13,7 @@ use super::replay::{self, State};
 use super::{DataFile, Location, Table, TableKind, append};
 use crate::Micros;
 use crate::clock::{DAY, HOUR};
-use crate::log::LogError;
+use crate::log::{LogError, Offset, PartitionId};
 use bytes::Bytes;
 use copy::Copier;
 use deltalake_core::kernel::{Action, Remove};
@@ -69,16 +69,28 @@ impl Table {
     /// Rows keep their order; none is lost or repeated. The old files stay in the store until
     /// [`Table::clean`] takes them away, so running queries are not disturbed.
     ///
+    /// With `whole`, only files that end below the partition's offset there are taken: what the other tables
+    /// of a log hold, too. Otherwise a node could find a request's events in a file that it has to show for
+    /// those before them, while the request's receipt is not committed yet.
+    ///
     /// # Errors
     /// [`LogError::Damaged`] when a file does not hold what its statistics say; [`LogError::Store`]
     /// when the store fails. The table is then as it was.
-    pub async fn compact_once(&self, policy: CompactionPolicy) -> Result<Option<Compacted>, LogError> {
+    pub async fn compact_once(
+        &self,
+        policy: CompactionPolicy,
+        whole: Option<&HashMap<PartitionId, Offset>>,
+    ) -> Result<Option<Compacted>, LogError> {
         let _one = self.maintenance.lock().await;
         let now = self.clock.now();
         let today = i32::try_from((now - GRACE).div_euclid(DAY)).unwrap_or(i32::MIN);
         let snapshot = self.snapshot();
-        let Some(run) = choose::choose(&snapshot.files, policy, today) else { return Ok(None) };
-        self.rewrite(&snapshot.files[run], &snapshot.promoted, policy, now).await
+        let is_whole = |file: &&DataFile| {
+            whole.is_none_or(|whole| whole.get(&file.partition).is_some_and(|last| file.offsets.1 <= *last))
+        };
+        let files: Vec<DataFile> = snapshot.files.iter().filter(is_whole).cloned().collect();
+        let Some(run) = choose::choose(&files, policy, today) else { return Ok(None) };
+        self.rewrite(&files[run], &snapshot.promoted, policy, now).await
     }
 
     /// Rewrites one file of a day that is over and lacks promoted columns, or has some that are none

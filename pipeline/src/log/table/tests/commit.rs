@@ -117,7 +117,7 @@ async fn appends_compactions_and_cleanings_do_not_disturb_each_other() {
             let policy = CompactionPolicy { files_min: 3, ..CompactionPolicy::default() };
             let retention = Retention { files: 0, log: 10_000 * DAY, orphans: 10_000 * DAY };
             while table.committed(&partition()) != Some(30 * 11 - 1) {
-                table.compact_once(policy).await.unwrap();
+                table.compact_once(policy, None).await.unwrap();
                 table.checkpoint().await.unwrap();
                 table.clean(retention).await.unwrap();
                 clock.advance(1_000);

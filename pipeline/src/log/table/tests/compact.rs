@@ -13,13 +13,13 @@ async fn compaction_keeps_every_row_in_its_place() {
     let setup = Setup::new().await;
     let table = setup.open().await;
     append_frames(&table, 0, 5).await;
-    let done = table.compact_once(POLICY).await.unwrap().unwrap();
+    let done = table.compact_once(POLICY, None).await.unwrap().unwrap();
     assert_eq!((done.files_in, done.rows), (5, 50));
     assert_eq!(rows(&table.snapshot()).await, expected(0, 5));
-    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+    assert_eq!(table.compact_once(POLICY, None).await.unwrap(), None);
 
     append_frames(&table, 55, 8).await;
-    let done = table.compact_once(POLICY).await.unwrap().unwrap();
+    let done = table.compact_once(POLICY, None).await.unwrap().unwrap();
     assert_eq!(done.files_in, 9);
     let snapshot = table.snapshot();
     assert_eq!(rows(&snapshot).await, expected(0, 13));
@@ -39,7 +39,7 @@ async fn row_groups_that_are_copied_keep_their_place_among_small_files() {
         table.append(&partition(), batches, last).await.unwrap();
         append_frames(&table, 43, 2).await;
         let before = rows(&table.snapshot()).await;
-        let done = table.compact_once(policy).await.unwrap().unwrap();
+        let done = table.compact_once(policy, None).await.unwrap().unwrap();
         assert_eq!((done.files_in, done.rows), (5, 60));
         assert_eq!(rows(&table.snapshot()).await, before);
     }
@@ -50,10 +50,10 @@ async fn a_day_that_is_over_becomes_one_file() {
     let setup = Setup::new().await;
     let table = setup.open().await;
     append_frames(&table, 0, 2).await;
-    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+    assert_eq!(table.compact_once(POLICY, None).await.unwrap(), None);
     setup.clock.advance(DAY);
-    assert_eq!(table.compact_once(POLICY).await.unwrap().unwrap().files_in, 2);
-    assert_eq!(table.compact_once(POLICY).await.unwrap(), None);
+    assert_eq!(table.compact_once(POLICY, None).await.unwrap().unwrap().files_in, 2);
+    assert_eq!(table.compact_once(POLICY, None).await.unwrap(), None);
     assert_eq!(rows(&table.snapshot()).await, expected(0, 2));
 }
 
@@ -68,7 +68,7 @@ async fn has_the_same_statistics_and_filters(policy: CompactionPolicy, row_group
     let setup = Setup::new().await;
     let table = setup.open().await;
     append_frames(&table, 0, 4).await;
-    table.compact_once(policy).await.unwrap().unwrap();
+    table.compact_once(policy, None).await.unwrap().unwrap();
     let file = table.snapshot().files[0].clone();
     let stats: serde_json::Value = serde_json::from_str(&file.stats).unwrap();
     assert_eq!(stats["numRecords"], 40);
@@ -116,11 +116,11 @@ async fn a_compaction_that_breaks_off_changes_nothing() {
     });
     let table = setup.open_on(&store).await;
     let before = table.snapshot();
-    table.compact_once(POLICY).await.unwrap_err();
+    table.compact_once(POLICY, None).await.unwrap_err();
     assert_eq!(table.snapshot().files, before.files);
     assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 4));
     broken.store(false, SeqCst);
-    table.compact_once(POLICY).await.unwrap().unwrap();
+    table.compact_once(POLICY, None).await.unwrap().unwrap();
     assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
 }
 
@@ -132,7 +132,7 @@ async fn a_compaction_whose_answer_is_lost_counts_once() {
         if operation == Operation::Put && is_commit(path) { Fate::LosesAnswer } else { Fate::Done }
     });
     let table = setup.open_on(&store).await;
-    assert_eq!(table.compact_once(POLICY).await.unwrap().unwrap().rows, 40);
+    assert_eq!(table.compact_once(POLICY, None).await.unwrap().unwrap().rows, 40);
     assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
     assert_eq!(rows(&setup.open().await.snapshot()).await, expected(0, 4));
 }
@@ -143,8 +143,8 @@ async fn of_two_compactions_one_counts() {
     let first = setup.open().await;
     append_frames(&first, 0, 4).await;
     let second = setup.open().await;
-    assert!(first.compact_once(POLICY).await.unwrap().is_some());
-    assert_eq!(second.compact_once(POLICY).await.unwrap(), None);
+    assert!(first.compact_once(POLICY, None).await.unwrap().is_some());
+    assert_eq!(second.compact_once(POLICY, None).await.unwrap(), None);
     for table in [&first, &second] {
         assert_eq!(rows(&table.snapshot()).await, expected(0, 4));
     }
@@ -161,7 +161,7 @@ async fn a_file_with_other_rows_than_it_should_have_is_not_compacted() {
     let bytes = snapshot.store.get(&one).await.unwrap().bytes().await.unwrap();
     snapshot.store.put(&two, bytes.into()).await.unwrap();
     for policy in [POLICY, COPIED] {
-        let error = table.compact_once(policy).await.unwrap_err();
+        let error = table.compact_once(policy, None).await.unwrap_err();
         assert!(matches!(&error, LogError::Damaged(text) if text.contains(two.as_ref())), "{error}");
         assert_eq!(table.snapshot().files, snapshot.files);
     }

@@ -50,7 +50,7 @@ async fn a_column_is_filled_from_its_pin_on_and_backfilled_by_compaction() {
     assert_eq!(other.snapshot().promoted, columns);
     assert_eq!(prices(&other.snapshot()).await, [None, None, ten(), ten(), ten()]);
 
-    other.compact_once(POLICY).await.unwrap().unwrap();
+    other.compact_once(POLICY, None).await.unwrap().unwrap();
     let snapshot = other.snapshot();
     assert_eq!(rows(&snapshot).await, expected(0, 5));
     let all: Vec<_> = std::iter::repeat_n(ten().unwrap(), 5).flatten().collect();
@@ -71,7 +71,7 @@ async fn a_day_that_is_over_is_backfilled_file_by_file() {
     let table = setup.open().await;
     append_frames(&table, 0, 3).await;
     setup.clock.advance(DAY);
-    table.compact_once(POLICY).await.unwrap().unwrap();
+    table.compact_once(POLICY, None).await.unwrap().unwrap();
     assert_eq!(table.backfill_once(POLICY).await.unwrap(), None);
 
     table.change_columns(&pin()).await.unwrap();

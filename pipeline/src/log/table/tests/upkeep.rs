@@ -12,7 +12,7 @@ async fn a_table_is_opened_from_its_checkpoint() {
     assert!(!table.checkpoint().await.unwrap());
     append_frames(&table, 19 * 11, 1).await;
     table
-        .compact_once(CompactionPolicy { files_min: 15, ..CompactionPolicy::default() })
+        .compact_once(CompactionPolicy { files_min: 15, ..CompactionPolicy::default() }, None)
         .await
         .unwrap()
         .unwrap();
@@ -65,7 +65,7 @@ async fn replaced_files_stay_until_no_query_can_read_them() {
     let table = setup.open().await;
     append_frames(&table, 0, 16).await;
     let before = table.snapshot();
-    table.compact_once(CompactionPolicy::default()).await.unwrap().unwrap();
+    table.compact_once(CompactionPolicy::default(), None).await.unwrap().unwrap();
     assert_eq!(table.clean(Retention::default()).await.unwrap(), Cleaned::default());
     assert_eq!(rows(&before).await, expected(0, 16));
     setup.clock.advance(HOUR);
