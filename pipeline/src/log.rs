@@ -8,6 +8,7 @@ mod census;
 mod committer;
 pub mod dedup;
 mod file_reader;
+mod foreign;
 mod frame;
 mod fresh;
 pub(crate) mod lease;
@@ -26,6 +27,7 @@ pub mod wal;
 
 pub use adopt::{Adopted, PartitionReport, PartitionState, adopt, partitions};
 pub use census::NotPromoted;
+pub use foreign::{Foreign, ForeignReader};
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
 pub use recovery::read_only;

@@ -123,6 +123,12 @@ pub(super) async fn is_sealed(objects: &Objects) -> Result<bool, LogError> {
     Ok(newest(objects).await?.is_some_and(|(_, last)| last.kind == Kind::Sealed))
 }
 
+/// The offset at which a partition has ended; `None` while its node may append to it.
+pub(super) async fn ended_at(store: &Store, partition: &PartitionId) -> Result<Option<Offset>, LogError> {
+    let newest = newest(&Objects::of(store, partition)).await?;
+    Ok(newest.map(|(_, last)| last).filter(|last| last.kind == Kind::Sealed).map(|last| last.end_offset))
+}
+
 /// The partitions that are sealed.
 pub(super) async fn sealed(store: &Store) -> Result<Vec<PartitionId>, LogError> {
     let mut sealed = Vec::new();

@@ -4,6 +4,7 @@ use super::table::{Table, TableKind, TableSnapshot};
 use super::{LogError, NotPromoted, Offset, PartitionId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 const NOT_PROMOTED_MAX: usize = 1_000;
 
@@ -12,6 +13,8 @@ pub(crate) struct Published {
     /// In the order of [`TableKind::ALL`].
     tables: Vec<Arc<Table>>,
     inner: Mutex<Inner>,
+    /// Told after each look at what other nodes have committed.
+    refreshed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -34,7 +37,7 @@ pub(crate) struct Pin {
 
 impl Published {
     pub(crate) fn new(partition: PartitionId, tables: Vec<Arc<Table>>) -> Arc<Self> {
-        Arc::new(Self { partition, tables, inner: Mutex::default() })
+        Arc::new(Self { partition, tables, inner: Mutex::default(), refreshed: watch::Sender::new(()) })
     }
 
     /// The tables now, the first offset that is not committed in each, and a hold on the WAL.
@@ -64,7 +67,13 @@ impl Published {
             table.refresh().await?;
         }
         self.lock().whole = Arc::new(whole);
+        self.refreshed.send_replace(());
         Ok(())
+    }
+
+    /// Tells after each look at what other nodes have committed.
+    pub(crate) fn follow(&self) -> watch::Receiver<()> {
+        self.refreshed.subscribe()
     }
 
     /// Up to where all tables hold what other nodes have committed, by partition.

@@ -163,6 +163,11 @@ impl Table {
         self.published.load().committed.get(partition).copied()
     }
 
+    /// The store it lies in.
+    pub(crate) fn store(&self) -> &Store {
+        &self.location.store
+    }
+
     /// The lease `name` in the table's store, for a node that is called `owner`.
     pub(crate) fn lease(&self, name: &str, owner: &str) -> Lease {
         Lease::new(&self.location.store, name, owner, self.clock.clone())
