@@ -5,6 +5,7 @@
 mod adopt;
 mod appender;
 mod census;
+mod claims;
 mod committer;
 pub mod dedup;
 mod file_reader;
@@ -27,6 +28,7 @@ pub mod wal;
 
 pub use adopt::{Adopted, PartitionReport, PartitionState, adopt, partitions};
 pub use census::NotPromoted;
+pub use claims::claim;
 pub use foreign::{Foreign, ForeignReader};
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
@@ -261,6 +263,8 @@ pub struct Log {
     commands: mpsc::Sender<Command>,
     background: Mutex<Vec<JoinHandle<()>>>,
     stop: tokio::sync::watch::Sender<bool>,
+    claims: tokio::sync::Mutex<claims::Claims>,
+    clock: Clock,
 }
 
 /// How the log is doing.
@@ -406,10 +410,10 @@ impl Log {
         self.tail.close();
     }
 
-    async fn command(
+    async fn command<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
-    ) -> Result<(), LogError> {
+        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+    ) -> Result<T, LogError> {
         let (done, outcome) = oneshot::channel();
         let gone = || LogError::store("the log was closed", "its committer has ended");
         self.commands.send(command(done)).await.map_err(|_| gone())?;
