@@ -7,8 +7,10 @@
 mod custodian;
 mod dead;
 mod destination;
+mod ended;
 mod history;
 mod lasting;
+mod paced;
 mod preview;
 mod replays;
 mod tally;
@@ -16,10 +18,11 @@ mod timed;
 
 pub use dead::DeadOnes;
 pub use destination::Status;
-pub use history::{Counted, History};
+pub use history::{Counted, History, SETTLED_MAX, Settled};
 pub use preview::{Preview, PreviewedEvent, PreviewedRequest};
 pub use replays::Estimate;
 
+use crate::Feed;
 use crate::engine::{Check, Node, RuntimeTime, Time};
 use crate::vendors;
 use destination::Destination;
@@ -29,7 +32,7 @@ use pipeline::control::ControlError;
 use pipeline::delivery::lane_store::LaneStore;
 use pipeline::delivery::table::Deliveries;
 use pipeline::egress::{Egress, HostMap, Http};
-use pipeline::log::{Log, LogError};
+use pipeline::log::{Log, LogError, PartitionId};
 use pipeline::{Clock, vendor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,6 +92,8 @@ pub struct Service {
     time: Arc<dyn Time>,
     destinations: Mutex<BTreeMap<Arc<str>, Destination>>,
     wake: Notify,
+    /// Dead events of partitions that have ended, which people want to be sent again.
+    reviving: Mutex<Vec<ended::Revive>>,
 }
 
 /// The connections as they were when they were looked at last.
@@ -110,17 +115,23 @@ impl Service {
             time,
             destinations: Mutex::default(),
             wake: Notify::new(),
+            reviving: Mutex::default(),
         })
     }
 
     /// Delivers until `stop`. Requests under way have [`crate::engine::GRACE`] to come back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut followed = Followed::default();
+        let mut assigned = ended::Assigned::default();
         let mut next_lasting = tokio::time::Instant::now() + LASTING;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&mut followed).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "connections could not be followed; what is running goes on");
+            }
+            if let Err(error) = self.follow_ended(&mut assigned).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "partitions that have ended could not be delivered; it is tried again");
             }
             self.look_after().await;
             if tokio::time::Instant::now() >= next_lasting {
@@ -142,6 +153,14 @@ impl Service {
     /// Looks for changes now rather than within a second.
     pub fn changed(&self) {
         self.wake.notify_one();
+    }
+
+    /// Moves everything that was decided into the `deliveries` table.
+    ///
+    /// # Errors
+    /// As [`Deliveries::flush`].
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.parts.deliveries.flush().await
     }
 
     /// How deliveries to a connection stand; `None` where nothing is delivered.
@@ -270,6 +289,7 @@ impl Service {
                 destination.set_oldest(cursor, at);
             }
         }
+        self.look_after_ended().await;
         self.look_after_replays().await;
     }
 
@@ -279,6 +299,14 @@ impl Service {
 }
 
 impl Parts {
+    /// The events of a partition: this node's own, or what is committed of another.
+    fn feed(&self, partition: &PartitionId) -> Arc<dyn Feed> {
+        if partition == self.log.partition() {
+            return Arc::clone(&self.log) as _;
+        }
+        Arc::new(self.log.foreign(partition))
+    }
+
     /// The sink of a connection.
     fn sink(&self, connection: &Connection) -> Result<Arc<dyn crate::engine::Sink>, ServiceError> {
         let credentials = self.connections.open_credentials(connection)?;
