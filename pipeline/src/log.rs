@@ -410,6 +410,15 @@ impl Log {
         self.tail.close();
     }
 
+    /// Commits everything appended so far, and tells the versions of the tables, in the order of
+    /// [`TableKind::ALL`], that hold it and nothing behind it of this partition.
+    ///
+    /// # Errors
+    /// As [`Log::flush`].
+    pub async fn pin(&self) -> Result<[u64; 3], LogError> {
+        self.command(Command::Pin).await
+    }
+
     async fn command<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,

@@ -54,3 +54,5 @@ mod serving;
 mod shell;
 #[cfg(test)]
 mod spec_events;
+#[cfg(test)]
+mod takeovers;
