@@ -4,6 +4,7 @@
 
 mod adopt;
 mod appender;
+pub mod backup;
 mod census;
 mod claims;
 mod committer;

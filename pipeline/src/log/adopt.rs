@@ -257,7 +257,6 @@ async fn commit_all(objects: &Objects, listed: &[Listed], tables: &[Arc<Table>])
 
 /// Ends a partition whose node is gone, for good: what is in the tables, and in its objects, is all there is of
 /// it. Answers with the offset behind its last record. May be repeated.
-#[cfg_attr(not(test), expect(dead_code, reason = "restoring a backup is next"))]
 pub(super) async fn end_on(store: &Store, partition: &PartitionId, clock: Clock) -> Result<Offset, LogError> {
     let objects = Objects::of(store, partition);
     for _ in 0..ATTEMPTS_MAX {

@@ -10,6 +10,7 @@ mod clean;
 mod commit;
 mod compact;
 mod encode;
+mod export;
 mod history;
 mod open;
 pub mod promoted;
@@ -22,6 +23,7 @@ pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
 pub use history::CommitSummary;
 
+pub(crate) use export::{Exported, table_objects};
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};
 
