@@ -149,6 +149,9 @@ fn a_server_that_comes_back_delivers_the_rest_of_the_partition_it_lost() {
     send(&server, "before", 30);
     until("the first events", || (times(&receives, "before").len() == 30).then_some(()));
     post(&server, &format!("/connections/{id}/pause"), &json!({}));
+    until("the pause", || {
+        server.api(&format!("/api/v1/connections/{id}"))["delivery"].is_null().then_some(())
+    });
     send(&server, "waiting", 30);
     server.kill();
     let output = adopt(elsewhere.path(), &bucket, &[&partition, "--now"]);
