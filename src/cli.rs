@@ -14,6 +14,7 @@ Examples:
   flowstate source add web --kind browser           add a source and print its write key
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
   flowstate import 2024.ndjson.gz --source history  take in events from files
+  flowstate backup /mnt/backup                      copy everything, while the server runs
   flowstate verify                                  check that nothing is damaged or missing
   flowstate doctor --store s3://bucket/tables       check disk, store, clock and ports before a start
 
@@ -69,6 +70,21 @@ pub(crate) enum Command {
     /// event once. Without PARTITION, lists the partitions. May be repeated, and run anywhere that
     /// reaches the store.
     Adopt(AdoptArgs),
+    /// Copy everything that a server keeps to a directory or a bucket, while it runs
+    ///
+    /// The tables, the control store (sources, connections, keys, cursors) and the records of imports, all of one
+    /// moment: everything acknowledged before it is in the backup. A further backup to the same place copies
+    /// only what is new, and one that was broken off goes on when it is run again. Where the tables are in a
+    /// bucket they are left out, unless --tables asks for them.
+    Backup(BackupArgs),
+    /// Make a data directory from a backup
+    ///
+    /// Refuses a data directory that is not empty, and a backup that is damaged or not complete. The server gets
+    /// a partition of its own: the old one ends, and what its destinations had not got is delivered by the new
+    /// server. Ends with the proof that `verify` gives; exits with 3 when that finds damage.
+    ///
+    /// Message ids of the last days are known again, the newest as far as the memory for deduplication goes.
+    Restore(RestoreArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
     /// Look for what is wrong around the log: settings, disk, store, clock, ports, server
@@ -403,6 +419,51 @@ pub(crate) struct AdoptArgs {
     pub(crate) deliver: bool,
     /// Even if it was written to within the last minute: its node, if it lives, takes no more events
     /// until it is restarted
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
+}
+
+/// `flowstate backup`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowstate backup /mnt/backup
+  flowstate backup s3://company-backup/flowstate --with-master-key
+  flowstate backup /mnt/backup --store s3://company-log/flowstate --tables
+
+A bucket is reached by the AWS_… variables, the same as for the store.")]
+pub(crate) struct BackupArgs {
+    /// A directory or s3://<bucket>/<prefix>; it may hold earlier backups
+    pub(crate) destination: String,
+    /// Copy the tables even if they are in a bucket
+    #[arg(long)]
+    pub(crate) tables: bool,
+    /// Copy the key too that seals the credentials of connections; who has the backup can then open them
+    #[arg(long)]
+    pub(crate) with_master_key: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags<false>,
+}
+
+/// `flowstate restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  flowstate restore /mnt/backup --data /var/lib/flowstate
+  flowstate restore s3://company-backup/flowstate --data /var/lib/flowstate --store s3://company-log/flowstate
+
+A backup without tables needs the --store that the server had, and that server must be gone for good.")]
+pub(crate) struct RestoreArgs {
+    /// A directory or s3://<bucket>/<prefix> that `flowstate backup` has written to
+    pub(crate) source: String,
+    /// Which backup, as `flowstate backup` named it; the newest when not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) at: Option<String>,
+    /// Even if the old server wrote to its store within the last minute
     #[arg(long)]
     pub(crate) now: bool,
     /// Settings.

@@ -53,6 +53,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = stop::Stop::listen()?;
     let listening = http::listen(&settings, tls.as_ref().map(|tls| tls.config.clone()))?;
     make_data_directory(&settings.data)?;
+    crate::restore::refuse_unfinished(&settings.data)?;
 
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
     // The log holds the directory now, so what lies there was left by a crash.

@@ -9,6 +9,8 @@ mod adoption;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod broken_events;
 #[cfg(test)]
 mod buckets;
