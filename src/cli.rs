@@ -1,7 +1,11 @@
 //! The command line.
 
+mod adopt;
+mod backup;
 mod flags;
 
+pub(crate) use adopt::AdoptArgs;
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use flags::Flags;
 
 use crate::{bench, demo, doctor};
@@ -400,75 +404,6 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         flags: Flags<false>,
     },
-}
-
-/// `flowstate adopt`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  flowstate adopt --store s3://company-log/flowstate
-  flowstate adopt 4f2a90c1d3e85b67 --store s3://company-log/flowstate
-  flowstate adopt 4f2a90c1d3e85b67 --deliver --data /var/lib/flowstate --store s3://company-log/flowstate")]
-pub(crate) struct AdoptArgs {
-    /// The partition to take over, as `flowstate adopt` lists it
-    pub(crate) partition: Option<String>,
-    /// The server of this data directory delivers its events to its connections, from when on these get
-    /// events; what the `deliveries` table says of a connection's id is not sent again. One server has it,
-    /// for good
-    #[arg(long, requires = "partition")]
-    pub(crate) deliver: bool,
-    /// Even if it was written to within the last minute: its node, if it lives, takes no more events
-    /// until it is restarted
-    #[arg(long)]
-    pub(crate) now: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags<false>,
-}
-
-/// `flowstate backup`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  flowstate backup /mnt/backup
-  flowstate backup s3://company-backup/flowstate --with-master-key
-  flowstate backup /mnt/backup --store s3://company-log/flowstate --tables
-
-A bucket is reached by the AWS_… variables, the same as for the store.")]
-pub(crate) struct BackupArgs {
-    /// A directory or s3://<bucket>/<prefix>; it may hold earlier backups
-    pub(crate) destination: String,
-    /// Copy the tables even if they are in a bucket
-    #[arg(long)]
-    pub(crate) tables: bool,
-    /// Copy the key too that seals the credentials of connections; who has the backup can then open them
-    #[arg(long)]
-    pub(crate) with_master_key: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags<false>,
-}
-
-/// `flowstate restore`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  flowstate restore /mnt/backup --data /var/lib/flowstate
-  flowstate restore s3://company-backup/flowstate --data /var/lib/flowstate --store s3://company-log/flowstate
-
-A backup without tables needs the --store that the server had, and that server must be gone for good.")]
-pub(crate) struct RestoreArgs {
-    /// A directory or s3://<bucket>/<prefix> that `flowstate backup` has written to
-    pub(crate) source: String,
-    /// Which backup, as `flowstate backup` named it; the newest when not given
-    #[arg(long, value_name = "NAME")]
-    pub(crate) at: Option<String>,
-    /// Even if the old server wrote to its store within the last minute
-    #[arg(long)]
-    pub(crate) now: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags<false>,
 }
 
 /// `flowstate verify`.
