@@ -37,7 +37,7 @@ use pipeline::{Clock, vendor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether another process changed a connection.
@@ -92,6 +92,8 @@ pub struct Service {
     time: Arc<dyn Time>,
     destinations: Mutex<BTreeMap<Arc<str>, Destination>>,
     wake: Notify,
+    /// The partitions that have ended and are this node's to deliver.
+    assigned: watch::Sender<Vec<PartitionId>>,
     /// Dead events of partitions that have ended, which people want to be sent again.
     reviving: Mutex<Vec<ended::Revive>>,
 }
@@ -115,6 +117,7 @@ impl Service {
             time,
             destinations: Mutex::default(),
             wake: Notify::new(),
+            assigned: watch::Sender::new(Vec::new()),
             reviving: Mutex::default(),
         })
     }
@@ -122,14 +125,14 @@ impl Service {
     /// Delivers until `stop`. Requests under way have [`crate::engine::GRACE`] to come back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut followed = Followed::default();
-        let mut assigned = ended::Assigned::default();
+        let looking = tokio::spawn(Arc::clone(&self).look_for_ended(stop.clone()));
         let mut next_lasting = tokio::time::Instant::now() + LASTING;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&mut followed).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "connections could not be followed; what is running goes on");
             }
-            if let Err(error) = self.follow_ended(&mut assigned).await {
+            if let Err(error) = self.follow_ended().await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "partitions that have ended could not be delivered; it is tried again");
             }
@@ -148,6 +151,9 @@ impl Service {
         }
         let running = std::mem::take(&mut *self.lock());
         futures::future::join_all(running.into_values().map(Destination::stop)).await;
+        if let Err(error) = looking.await {
+            tracing::error!(%error, "looking for partitions that have ended broke down");
+        }
     }
 
     /// Looks for changes now rather than within a second.
@@ -250,6 +256,8 @@ impl Service {
     /// whether that is the end of it; if not, it is tried again.
     async fn start(&self, connection: &Connection, suppressed: &Arc<Suppressed>, anew: bool) -> bool {
         let Self { parts, node, time, .. } = self;
+        let ended = if anew { self.assigned.borrow().clone() } else { Vec::new() };
+        let anew = anew.then_some(&*ended);
         let started = Destination::start(parts, node, time, connection, suppressed, anew).await;
         match started {
             Ok(destination) => {

@@ -77,19 +77,19 @@ pub struct Status {
 
 impl Destination {
     /// Starts the live lane of a connection: where it stopped, or where the connection says when it
-    /// never ran or is to begin `anew`.
+    /// never ran or is to begin `anew`; its lanes through these other partitions then begin anew, too.
     pub(super) async fn start(
         parts: &Arc<Parts>,
         node: &Node,
         time: &Arc<dyn Time>,
         connection: &Connection,
         suppressed: &Arc<Suppressed>,
-        anew: bool,
+        anew: Option<&[PartitionId]>,
     ) -> Result<Self, ServiceError> {
         let template = Template::new(parts, node, time, connection, suppressed)?;
         let here = parts.log.partition();
-        if anew {
-            for partition in parts.log.assigned().await?.iter().chain([here]) {
+        if let Some(ended) = anew {
+            for partition in ended.iter().chain([here]) {
                 template.begin_anew(&template.lane(partition, None)).await?;
             }
         }

@@ -21,7 +21,7 @@ use pipeline::log::{LogError, Offset, PartitionId, Stored};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for partitions that became this node's to deliver.
 const LOOK: Duration = Duration::from_secs(5);
@@ -34,13 +34,6 @@ pub(super) struct Through {
     end: Offset,
 }
 
-/// Which partitions are this node's to deliver.
-#[derive(Default)]
-pub(super) struct Assigned {
-    partitions: Vec<PartitionId>,
-    next_look: Option<Instant>,
-}
-
 /// Dead events that are to be sent again.
 pub(super) struct Revive {
     pub(super) connection: Arc<str>,
@@ -49,13 +42,37 @@ pub(super) struct Revive {
 }
 
 impl Service {
-    /// Starts lanes through partitions that have ended and have more to deliver.
-    pub(super) async fn follow_ended(&self, assigned: &mut Assigned) -> Result<(), ServiceError> {
-        if assigned.next_look.is_none_or(|at| Instant::now() >= at) {
-            assigned.partitions = self.parts.log.assigned().await?;
-            assigned.next_look = Some(Instant::now() + LOOK);
+    /// Looks now and then for partitions that became this node's to deliver, until `stop`. It has a task of its
+    /// own: a store that is down answers late, and nothing else shall wait for it.
+    pub(super) async fn look_for_ended(self: Arc<Self>, stop: CancellationToken) {
+        let mut failed = false;
+        loop {
+            let looked = tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.parts.log.assigned() => looked,
+            };
+            match looked {
+                Ok(partitions) => {
+                    failed = false;
+                    self.assigned.send_replace(partitions);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::warn!(%error, "it is not known which partitions are this node's to deliver");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
-        for partition in &assigned.partitions {
+    }
+
+    /// Starts lanes through partitions that have ended and have more to deliver.
+    pub(super) async fn follow_ended(&self) -> Result<(), ServiceError> {
+        let assigned = self.assigned.borrow().clone();
+        for partition in &assigned {
             let end = self.parts.feed(partition).end();
             let has_more = |through: Option<&Through>| {
                 through.is_none_or(|through| through.running.is_none() && through.end < end)
