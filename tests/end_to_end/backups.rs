@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use vendors::Failure;
 use vendors::webhook::Receiver;
 
 const SECRET: &str = "whsec_Y2FuYXJ5MGNhbmFyeTBjYW5hcnkwY2FuYXJ5MA==";
@@ -91,12 +90,12 @@ fn a_server_that_was_backed_up_under_load_is_restored_and_goes_on() {
     let (new_dir, receives) = (restored.path().join("data"), receiver());
     let server = start(dir.path()).set("COMMIT_AGE_S", "0.05").run();
     let old = server.partition();
-    connect(&server, &receives);
+    let id = connect(&server, &receives);
     let mut senders = Sender::team(seed(), 3);
     senders[0].send(&server, 20);
     until("some deliveries", || (taken(&receives).len() > 50).then_some(()));
-    // From here on nothing arrives, so that there are events that wait.
-    receives.down(Some(Failure::status(503)));
+    // From here on nothing leaves, so that there are events that wait.
+    post(&server, &format!("/connections/{id}/pause"), &json!({}));
     let key = post(&server, "/keys", &json!({ "name": "restored", "scopes": ["read"] }));
     let source = post(&server, "/sources", &json!({ "name": "shop", "kind": "server" }));
     for sender in &mut senders {
@@ -155,7 +154,7 @@ fn a_server_that_was_backed_up_under_load_is_restored_and_goes_on() {
 
     // Every event arrives that the destination had not got.
     let had = taken(&receives);
-    receives.down(None);
+    post(&server, &format!("/connections/{id}/resume"), &json!({}));
     until("all events to arrive", || {
         let taken = taken(&receives);
         (stored.keys().all(|id| taken.contains_key(id)) && taken.contains_key("from-shop-1")).then_some(())
