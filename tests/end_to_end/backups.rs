@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use vendors::Failure;
+use vendors::google_analytics::{FakeGoogleAnalytics, Stream};
 use vendors::webhook::Receiver;
 
 const SECRET: &str = "whsec_Y2FuYXJ5MGNhbmFyeTBjYW5hcnkwY2FuYXJ5MA==";
@@ -177,6 +179,12 @@ fn a_further_backup_copies_what_is_new_and_a_server_need_not_run() {
     }
     let (all, new) = files(&backup(dir.path(), to.path()));
     assert!(all == new && all > 36, "{all} files, {new} new");
+    // Broken off just before its end, it is none, and the next run goes on.
+    std::fs::remove_file(only_file(&to.path().join("backups"))).unwrap();
+    let refused = restore(&restored.path().join("none"), to.path());
+    assert!(said(&refused).contains("no complete backup"), "{}", said(&refused));
+    let (again, new) = files(&backup(dir.path(), to.path()));
+    assert!(again >= all && new < 5, "{again} files, {new} new");
     senders[0].send(&server, 3);
     let (more, new) = files(&backup(dir.path(), to.path()));
     assert!(more > all && new < 15, "{more} files, {new} new");
@@ -322,4 +330,41 @@ fn a_server_on_a_bucket_is_restored_beside_its_tables() {
 fn done_or_said(output: &Output) -> String {
     assert!(!output.status.success(), "it is refused");
     said(output)
+}
+
+#[test]
+fn what_was_under_way_is_not_sent_again_in_silence_by_a_restored_server() {
+    let [dir, to, restored] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let new_dir = restored.path().join("data");
+    let stream = Stream::Web("G-ABCDE12345".to_owned());
+    let google =
+        FakeGoogleAnalytics::start("the-secret", stream, None, || pipeline::Clock::system().now()).unwrap();
+    let server = start(dir.path()).run();
+    let body = json!({ "vendor": "google_analytics", "name": "Google", "routing": { "ambiguous": "hold" },
+                       "settings": { "region": "global", "measurement_id": "G-ABCDE12345" },
+                       "credentials": { "api_secret": "the-secret" },
+                       "hosts": { "*": format!("http://{}", google.address()) } });
+    let id = post(&server, "/connections", &body)["id"].as_str().unwrap().to_owned();
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" }));
+    google.fail([Failure::Hang]);
+    let order = json!({ "type": "track", "messageId": "unclear-1", "event": "Order Completed", "userId": "ada",
+                        "properties": { "order_id": "1", "total": 1, "currency": "EUR",
+                                        "products": [{ "product_id": "p1", "price": 1, "quantity": 1 }] } });
+    assert_eq!(server.batch(&[order]).status, 200);
+    let intents = "SELECT count(*) FROM deliveries WHERE outcome = 'intent'";
+    until("the request to be under way", || {
+        (google.requests().len() == 1 && server.number(intents) == 1).then_some(())
+    });
+    backup(dir.path(), to.path());
+    server.kill();
+    done(&restore(&new_dir, to.path()));
+    let server = start(&new_dir).run();
+    let letters = until("the event to wait for a person", || {
+        let page = server.api(&format!("/api/v1/dead-letters?connection={id}"));
+        (page["kept"] == 1).then_some(page)
+    });
+    assert_eq!(letters["dead_letters"][0]["message_id"], "unclear-1", "{letters}");
+    assert_eq!(google.requests().len(), 1, "it was not sent again");
+    post(&server, "/dead-letters/retry", &json!({ "connection": id, "all": true }));
+    until("the event to be sent when asked", || (google.events().len() == 1).then_some(()));
 }
