@@ -15,6 +15,7 @@ use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::log::backup::{Taken, Writer};
 use source::Source;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +40,9 @@ pub(crate) async fn run(args: BackupArgs) -> anyhow::Result<()> {
     if let Ok(directory) = destination.url.to_file_path() {
         // For its owner only, as the data directory is.
         crate::serve::make_data_directory(&directory)?;
+        if args.with_master_key {
+            refuse_an_open_directory(&directory)?;
+        }
     }
     let mut writer = Writer::begin(&destination, &clock).await?;
     // Before the tables, so that none of it says more than the tables hold.
@@ -61,6 +65,20 @@ pub(crate) async fn run(args: BackupArgs) -> anyhow::Result<()> {
         };
         eprintln!(
             "without the master key, {key}, which opens the credentials of connections: keep it elsewhere"
+        );
+    }
+    Ok(())
+}
+
+/// A key that opens credentials must not lie where others can read it.
+fn refuse_an_open_directory(directory: &Path) -> anyhow::Result<()> {
+    let named = || format!("`{}`", directory.display());
+    let mode = std::fs::metadata(directory).with_context(|| format!("{} cannot be read", named()))?.mode();
+    if mode & 0o077 != 0 {
+        bail!(
+            "others can read {} (mode {:o}): `chmod 700` it, or leave `--with-master-key` out",
+            named(),
+            mode & 0o777
         );
     }
     Ok(())

@@ -13,7 +13,7 @@ Examples:
 
 A bucket is reached by the AWS_… variables, the same as for the store.")]
 pub(crate) struct BackupArgs {
-    /// A directory or s3://<bucket>/<prefix>; it may hold earlier backups
+    /// A directory or s3://BUCKET/PREFIX; it may hold earlier backups
     pub(crate) destination: String,
     /// Copy the tables even if they are in a bucket
     #[arg(long)]
@@ -35,7 +35,7 @@ Examples:
 
 A backup without tables needs the --store that the server had, and that server must be gone for good.")]
 pub(crate) struct RestoreArgs {
-    /// A directory or s3://<bucket>/<prefix> that `flowstate backup` has written to
+    /// A directory or s3://BUCKET/PREFIX that `flowstate backup` has written to
     pub(crate) source: String,
     /// Which backup, as `flowstate backup` named it; the newest when not given
     #[arg(long, value_name = "NAME")]

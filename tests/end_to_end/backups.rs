@@ -9,6 +9,7 @@ use crate::http::Request;
 use crate::load::{Sender, event, seed};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use vendors::Failure;
@@ -32,6 +33,7 @@ fn done(output: &Output) -> String {
 }
 
 fn backup(dir: &Path, to: &Path) -> String {
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
     done(&flowstate(dir, &["backup", to.to_str().unwrap(), "--with-master-key"]))
 }
 
@@ -220,6 +222,11 @@ fn a_damaged_backup_is_named_and_nothing_is_overwritten() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("no complete backup"), "{}", said(&refused));
     let server = start(dir.path()).run();
+    let open = elsewhere.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = flowstate(dir.path(), &["backup", open.to_str().unwrap(), "--with-master-key"]);
+    assert!(!refused.status.success() && said(&refused).contains("others can read"), "{}", said(&refused));
     Sender::team(seed(), 1)[0].send(&server, 20);
     backup(dir.path(), to.path());
     assert!(server.stop().success());
