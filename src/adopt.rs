@@ -2,7 +2,8 @@
 
 use crate::cli::AdoptArgs;
 use crate::output::print;
-use anyhow::bail;
+use crate::settings::Settings;
+use anyhow::{Context, bail};
 use pipeline::clock::SECOND;
 use pipeline::event::format_timestamp;
 use pipeline::log::{self, Adopted, PartitionId, PartitionReport, PartitionState};
@@ -22,15 +23,39 @@ pub(crate) async fn run(args: AdoptArgs) -> anyhow::Result<()> {
     let Some(found) = partitions.iter().find(|found| *found.partition.0 == *name) else {
         bail!("there is no partition `{name}` in `{}`; `flowstate adopt` lists those there are", store.url);
     };
-    let recent = found.written_at.is_some_and(|at| clock.now() - at < RECENT);
-    if found.state == PartitionState::Open && recent && !args.now {
+    if seems_to_live(found, &clock) && !args.now {
         bail!(
             "partition `{name}` was written to within the last minute, so its node seems to live; with `--now` it \
              is taken from it all the same"
         );
     }
-    let adopted = log::adopt(&store, &PartitionId(name.as_str().into()), clock).await?;
-    Ok(print(outcome(&name, &adopted))?)
+    let partition = PartitionId(name.as_str().into());
+    let node = if args.deliver { Some(node(&settings)?) } else { None };
+    let adopted = log::adopt(&store, &partition, clock.clone()).await?;
+    print(outcome(&name, &adopted))?;
+    let Some(node) = node else { return Ok(()) };
+    let by = log::claim(&store, &partition, &node, &clock).await?;
+    if by != node {
+        bail!("partition {name} is adopted; the server of partition {by} delivers its events, and was first");
+    }
+    Ok(print(format!("the server of partition {node} delivers its events\n"))?)
+}
+
+/// Whether a partition was written to so recently that its server most likely lives.
+pub(crate) fn seems_to_live(report: &PartitionReport, clock: &Clock) -> bool {
+    let recent = report.written_at.is_some_and(|at| clock.now() - at < RECENT);
+    report.state == PartitionState::Open && recent
+}
+
+/// The partition of the server of the data directory.
+fn node(settings: &Settings) -> anyhow::Result<PartitionId> {
+    let wal = settings.data.join("wal");
+    log::wal::partition(log::wal::fs::RealFs, &wal)?.with_context(|| {
+        format!(
+            "`--deliver` is for the server of a data directory, and `{}` is none: name one with --data",
+            settings.data.display()
+        )
+    })
 }
 
 fn outcome(partition: &str, adopted: &Adopted) -> String {
@@ -45,12 +70,7 @@ fn list(partitions: &[PartitionReport]) -> String {
         "partition", "state", "committed", "end", "objects"
     );
     for report in partitions {
-        let state = match report.state {
-            PartitionState::Local => "local",
-            PartitionState::Open => "open",
-            PartitionState::Sealed => "sealed",
-            PartitionState::Adopted => "adopted",
-        };
+        let state = report.state.as_str();
         let written = report.written_at.map_or_else(|| "-".to_owned(), format_timestamp);
         lines += &format!(
             "{:16}  {state:8}  {:>12}  {:>12}  {:>7}  {written}\n",

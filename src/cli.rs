@@ -1,7 +1,11 @@
 //! The command line.
 
+mod adopt;
+mod backup;
 mod flags;
 
+pub(crate) use adopt::AdoptArgs;
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use flags::Flags;
 
 use crate::{bench, demo, doctor};
@@ -14,6 +18,7 @@ Examples:
   flowstate source add web --kind browser           add a source and print its write key
   flowstate sql \"SELECT event, count(*) FROM events GROUP BY event\"
   flowstate import 2024.ndjson.gz --source history  take in events from files
+  flowstate backup /mnt/backup                      copy everything, while the server runs
   flowstate verify                                  check that nothing is damaged or missing
   flowstate doctor --store s3://bucket/tables       check disk, store, clock and ports before a start
 
@@ -69,6 +74,21 @@ pub(crate) enum Command {
     /// event once. Without PARTITION, lists the partitions. May be repeated, and run anywhere that
     /// reaches the store.
     Adopt(AdoptArgs),
+    /// Copy everything that a server keeps to a directory or a bucket, while it runs
+    ///
+    /// The tables, the control store (sources, connections, keys, cursors) and the records of imports, all of one
+    /// moment: everything acknowledged before it is in the backup. A further backup to the same place copies
+    /// only what is new, and one that was broken off goes on when it is run again. Where the tables are in a
+    /// bucket they are left out, unless --tables asks for them.
+    Backup(BackupArgs),
+    /// Make a data directory from a backup
+    ///
+    /// Refuses a data directory that is not empty, and a backup that is damaged or not complete. The server gets
+    /// a partition of its own: the old one ends, and what its destinations had not got is delivered by the new
+    /// server. Ends with the proof that `verify` gives; exits with 3 when that finds damage.
+    ///
+    /// Message ids of the last days are known again, the newest as far as the memory for deduplication goes.
+    Restore(RestoreArgs),
     /// Check that nothing in the log is damaged or missing; exits with 3 when something is
     Verify(VerifyArgs),
     /// Look for what is wrong around the log: settings, disk, store, clock, ports, server
@@ -384,24 +404,6 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         flags: Flags<false>,
     },
-}
-
-/// `flowstate adopt`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  flowstate adopt --store s3://company-log/flowstate
-  flowstate adopt 4f2a90c1d3e85b67 --store s3://company-log/flowstate")]
-pub(crate) struct AdoptArgs {
-    /// The partition to take over, as `flowstate adopt` lists it
-    pub(crate) partition: Option<String>,
-    /// Even if it was written to within the last minute: its node, if it lives, takes no more events
-    /// until it is restarted
-    #[arg(long)]
-    pub(crate) now: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags<false>,
 }
 
 /// `flowstate verify`.

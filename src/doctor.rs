@@ -5,6 +5,7 @@
 mod clock;
 mod disk;
 mod files;
+mod partitions;
 mod port;
 mod report;
 mod server;
@@ -33,6 +34,9 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     disk::look(&settings, &mut report).await;
     server::outage(&settings, &mut report).await;
     let probe = store::look(&settings, &clock, &mut report).await;
+    if probe.is_some() {
+        partitions::look(&settings, &clock, &mut report).await;
+    }
     clock::look(&clock, probe.as_ref(), &mut report);
     print(match args.format {
         ReportFormat::Text => report.text(),

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod api_key;
+mod backup;
 mod bench;
 mod cli;
 mod column;
@@ -13,6 +14,7 @@ mod import;
 mod keys;
 mod output;
 mod reads;
+mod restore;
 mod serve;
 mod settings;
 mod source;
@@ -61,6 +63,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ApiKey(args) => api_key::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Adopt(args) => adopt::run(args).await?,
+        Command::Backup(args) => backup::run(args).await?,
+        Command::Restore(args) => return restore::run(args).await,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {

@@ -5,6 +5,7 @@ mod columns;
 pub(crate) mod delivery;
 mod first_start;
 mod http;
+mod partitions;
 mod stop;
 mod tls;
 
@@ -20,6 +21,7 @@ use columns::LogColumns;
 use console::Console;
 use delivery::{Answers, Delivery};
 use ingest::Ingest;
+use partitions::LogPartitions;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::control::{Control, Keys, Secret};
@@ -51,6 +53,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = stop::Stop::listen()?;
     let listening = http::listen(&settings, tls.as_ref().map(|tls| tls.config.clone()))?;
     make_data_directory(&settings.data)?;
+    crate::restore::refuse_unfinished(&settings.data)?;
 
     let log = Arc::new(Log::open(log_config(&settings)?, clock.clone()).await?);
     // The log holds the directory now, so what lies there was left by a crash.
@@ -69,6 +72,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let delivering = delivery.start(&log, &engine);
     let answers = Answers { service: Arc::clone(&delivering.service), clock: clock.clone() };
     let ingest = Arc::new(Ingest::new(Arc::clone(&log), Arc::clone(&keys), tracking, clock.clone())?);
+    let partitions = LogPartitions {
+        log: Arc::clone(&log),
+        service: Arc::clone(&delivering.service),
+        clock: clock.clone(),
+    };
     let columns = LogColumns { log: Arc::clone(&log), engine: Arc::clone(&engine) };
     let console = Console::new(
         Arc::clone(&control),
@@ -82,7 +90,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     );
     let intake = Intake { ingest: Arc::clone(&ingest), partition: log.partition().clone() };
     let rooms = http::Rooms {
-        console: Data::new(console.with_imports(Arc::new(intake))),
+        console: Data::new(console.with_imports(Arc::new(intake)).with_partitions(Arc::new(partitions))),
         ingest: Data::from(ingest),
         log: Data::from(Arc::clone(&log)),
         wal_bytes_max: settings.wal_bytes_max - segment_bytes(&settings),

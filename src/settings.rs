@@ -129,6 +129,16 @@ impl Settings {
         Ok(StoreConfig { url, access: access.collect() })
     }
 
+    /// A directory or bucket that is named beside the settings, reached as the store is.
+    pub(crate) fn place(&self, text: &str) -> Result<StoreConfig, WrongSetting> {
+        let url = values::store(text).map_err(|_| {
+            WrongSetting(format!(
+                "`{text}` is no place: allowed is a path, a file: URL or s3://<bucket>/<prefix>"
+            ))
+        })?;
+        Ok(StoreConfig { url, ..self.store()? })
+    }
+
     /// The file of the control store.
     pub(crate) fn control_path(&self) -> PathBuf {
         self.control.clone().unwrap_or_else(|| self.data.join("control.db"))

@@ -2,13 +2,19 @@
 
 use crate::cli::VerifyArgs;
 use crate::output::print;
+use crate::settings::Settings;
 use pipeline::log::verify::{self, Report};
 use std::process::ExitCode;
 
 pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let settings = args.flags.settings()?;
     crate::telemetry::start(&settings);
-    let report = verify::verify(&crate::serve::log_config(&settings)?).await?;
+    check(&settings).await
+}
+
+/// Checks the log of the settings and prints the report.
+pub(crate) async fn check(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let report = verify::verify(&crate::serve::log_config(settings)?).await?;
     print(text(&report))?;
     Ok(ExitCode::from(if report.is_sound() { 0 } else { crate::DAMAGED }))
 }

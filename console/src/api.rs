@@ -10,6 +10,7 @@ mod follow;
 mod imports;
 mod integrations;
 mod keys;
+mod partitions;
 mod rejected;
 mod replays;
 mod search;
@@ -71,7 +72,10 @@ fn endpoints() -> Vec<Endpoint> {
         post("/columns", Admin, |route| route.to(columns::pin)),
         delete("/columns", Admin, |route| route.to(columns::unpin)),
         get("/commits", Read, |route| route.to(commits::list)),
+        post("/commits", Admin, |route| route.to(partitions::commit)),
         get("/compactions", Read, |route| route.to(commits::compactions)),
+        get("/partitions", Read, |route| route.to(partitions::list)),
+        post("/partitions/{id}/adopt", Admin, |route| route.to(partitions::adopt)),
         get("/integrations", Read, |route| route.to(integrations::list)),
         get("/integrations/{vendor}", Read, |route| route.to(integrations::show)),
         get("/connections", Read, |route| route.to(connections::list)),

@@ -12,6 +12,7 @@ mod fields;
 mod imports;
 mod logged;
 mod parameters;
+mod partitions;
 mod problem;
 mod reads;
 
@@ -25,6 +26,7 @@ pub use imports::{Imported, Imports, ImportsError, Piece, Reason, Repaired};
 pub use logged::{
     Admission, Commits, CommitsOf, LoggedEvent, News, Page, Place as PagePlace, RejectedEvent, Search,
 };
+pub use partitions::{Adoption, Committed, Partition, Partitions, PartitionsError};
 pub use reads::{
     Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
 };
@@ -46,6 +48,7 @@ pub struct Console {
     clock: Clock,
     process_key: Option<KeyHash>,
     imports: Option<Arc<dyn Imports>>,
+    partitions: Option<Arc<dyn Partitions>>,
     followers: Arc<Semaphore>,
 }
 
@@ -77,6 +80,7 @@ impl Console {
             clock,
             process_key,
             imports: None,
+            partitions: None,
             followers,
         }
     }
@@ -85,5 +89,11 @@ impl Console {
     #[must_use]
     pub fn with_imports(self, imports: Arc<dyn Imports>) -> Self {
         Self { imports: Some(imports), ..self }
+    }
+
+    /// The same console, which shows and takes over partitions too.
+    #[must_use]
+    pub fn with_partitions(self, partitions: Arc<dyn Partitions>) -> Self {
+        Self { partitions: Some(partitions), ..self }
     }
 }

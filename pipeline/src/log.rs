@@ -4,10 +4,13 @@
 
 mod adopt;
 mod appender;
+pub mod backup;
 mod census;
+mod claims;
 mod committer;
 pub mod dedup;
 mod file_reader;
+mod foreign;
 mod frame;
 mod fresh;
 pub(crate) mod lease;
@@ -26,6 +29,8 @@ pub mod wal;
 
 pub use adopt::{Adopted, PartitionReport, PartitionState, adopt, partitions};
 pub use census::NotPromoted;
+pub use claims::claim;
+pub use foreign::{Foreign, ForeignReader};
 pub use frame::{Batch, Frame, Origin};
 pub use reader::Reader;
 pub use recovery::read_only;
@@ -259,6 +264,8 @@ pub struct Log {
     commands: mpsc::Sender<Command>,
     background: Mutex<Vec<JoinHandle<()>>>,
     stop: tokio::sync::watch::Sender<bool>,
+    claims: tokio::sync::Mutex<claims::Claims>,
+    clock: Clock,
 }
 
 /// How the log is doing.
@@ -403,10 +410,19 @@ impl Log {
         self.tail.close();
     }
 
-    async fn command(
+    /// Commits everything appended so far, and tells the versions of the tables, in the order of
+    /// [`TableKind::ALL`], that hold it and nothing behind it of this partition.
+    ///
+    /// # Errors
+    /// As [`Log::flush`].
+    pub async fn pin(&self) -> Result<[u64; 3], LogError> {
+        self.command(Command::Pin).await
+    }
+
+    async fn command<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
-    ) -> Result<(), LogError> {
+        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+    ) -> Result<T, LogError> {
         let (done, outcome) = oneshot::channel();
         let gone = || LogError::store("the log was closed", "its committer has ended");
         self.commands.send(command(done)).await.map_err(|_| gone())?;

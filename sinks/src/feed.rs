@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pipeline::event::Event;
-use pipeline::log::{Log, LogError, Offset, PartitionId, Reader, Stored};
+use pipeline::log::{Foreign, ForeignReader, Log, LogError, Offset, PartitionId, Reader, Stored};
 
 /// Where events come from: one partition, as [`Log`] gives it.
 pub trait Feed: Send + Sync {
@@ -41,5 +41,27 @@ impl Feed for Log {
 impl Events for Reader {
     async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
         Self::next(self, max).await
+    }
+}
+
+impl Feed for Foreign {
+    fn partition(&self) -> &PartitionId {
+        self.partition()
+    }
+
+    fn end(&self) -> Offset {
+        self.end()
+    }
+
+    fn open(&self, from: Offset) -> Box<dyn Events> {
+        Box::new(self.reader(from))
+    }
+}
+
+#[async_trait]
+impl Events for ForeignReader {
+    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
+        let read = Self::next(self, max).await?;
+        read.ok_or_else(|| LogError::store("there is nothing more to read", "the partition has ended"))
     }
 }

@@ -7,8 +7,10 @@
 mod custodian;
 mod dead;
 mod destination;
+mod ended;
 mod history;
 mod lasting;
+mod paced;
 mod preview;
 mod replays;
 mod tally;
@@ -16,10 +18,11 @@ mod timed;
 
 pub use dead::DeadOnes;
 pub use destination::Status;
-pub use history::{Counted, History};
+pub use history::{Counted, History, SETTLED_MAX, Settled};
 pub use preview::{Preview, PreviewedEvent, PreviewedRequest};
 pub use replays::Estimate;
 
+use crate::Feed;
 use crate::engine::{Check, Node, RuntimeTime, Time};
 use crate::vendors;
 use destination::Destination;
@@ -29,12 +32,12 @@ use pipeline::control::ControlError;
 use pipeline::delivery::lane_store::LaneStore;
 use pipeline::delivery::table::Deliveries;
 use pipeline::egress::{Egress, HostMap, Http};
-use pipeline::log::{Log, LogError};
+use pipeline::log::{Log, LogError, PartitionId};
 use pipeline::{Clock, vendor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether another process changed a connection.
@@ -89,6 +92,10 @@ pub struct Service {
     time: Arc<dyn Time>,
     destinations: Mutex<BTreeMap<Arc<str>, Destination>>,
     wake: Notify,
+    /// The partitions that have ended and are this node's to deliver.
+    assigned: watch::Sender<Vec<PartitionId>>,
+    /// Dead events of partitions that have ended, which people want to be sent again.
+    reviving: Mutex<Vec<ended::Revive>>,
 }
 
 /// The connections as they were when they were looked at last.
@@ -110,17 +117,24 @@ impl Service {
             time,
             destinations: Mutex::default(),
             wake: Notify::new(),
+            assigned: watch::Sender::new(Vec::new()),
+            reviving: Mutex::default(),
         })
     }
 
     /// Delivers until `stop`. Requests under way have [`crate::engine::GRACE`] to come back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut followed = Followed::default();
+        let looking = tokio::spawn(Arc::clone(&self).look_for_ended(stop.clone()));
         let mut next_lasting = tokio::time::Instant::now() + LASTING;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&mut followed).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "connections could not be followed; what is running goes on");
+            }
+            if let Err(error) = self.follow_ended().await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "partitions that have ended could not be delivered; it is tried again");
             }
             self.look_after().await;
             if tokio::time::Instant::now() >= next_lasting {
@@ -137,11 +151,22 @@ impl Service {
         }
         let running = std::mem::take(&mut *self.lock());
         futures::future::join_all(running.into_values().map(Destination::stop)).await;
+        if let Err(error) = looking.await {
+            tracing::error!(%error, "looking for partitions that have ended broke down");
+        }
     }
 
     /// Looks for changes now rather than within a second.
     pub fn changed(&self) {
         self.wake.notify_one();
+    }
+
+    /// Moves everything that was decided into the `deliveries` table.
+    ///
+    /// # Errors
+    /// As [`Deliveries::flush`].
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.parts.deliveries.flush().await
     }
 
     /// How deliveries to a connection stand; `None` where nothing is delivered.
@@ -231,6 +256,8 @@ impl Service {
     /// whether that is the end of it; if not, it is tried again.
     async fn start(&self, connection: &Connection, suppressed: &Arc<Suppressed>, anew: bool) -> bool {
         let Self { parts, node, time, .. } = self;
+        let ended = if anew { self.assigned.borrow().clone() } else { Vec::new() };
+        let anew = anew.then_some(&*ended);
         let started = Destination::start(parts, node, time, connection, suppressed, anew).await;
         match started {
             Ok(destination) => {
@@ -270,6 +297,7 @@ impl Service {
                 destination.set_oldest(cursor, at);
             }
         }
+        self.look_after_ended().await;
         self.look_after_replays().await;
     }
 
@@ -279,6 +307,14 @@ impl Service {
 }
 
 impl Parts {
+    /// The events of a partition: this node's own, or what is committed of another.
+    fn feed(&self, partition: &PartitionId) -> Arc<dyn Feed> {
+        if partition == self.log.partition() {
+            return Arc::clone(&self.log) as _;
+        }
+        Arc::new(self.log.foreign(partition))
+    }
+
     /// The sink of a connection.
     fn sink(&self, connection: &Connection) -> Result<Arc<dyn crate::engine::Sink>, ServiceError> {
         let credentials = self.connections.open_credentials(connection)?;

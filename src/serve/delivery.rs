@@ -48,6 +48,20 @@ pub(crate) fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("deliveries")
 }
 
+/// The journal of deliveries and its table.
+pub(crate) async fn deliveries(
+    settings: &Settings,
+    lanes: Arc<dyn LaneStore>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Deliveries>> {
+    let config = DeliveriesConfig {
+        dir: journal_dir(settings),
+        store: settings.store()?,
+        segment_bytes: JournalConfig::SEGMENT_BYTES,
+    };
+    Ok(Deliveries::open(config, lanes, clock.clone()).await?)
+}
+
 /// Where the master key is kept unless the settings give it.
 pub(crate) fn master_key_path(settings: &Settings) -> PathBuf {
     settings.data.join("master.key")
@@ -88,12 +102,7 @@ impl Delivery {
         let connections = Connections::new(store, keyring, Arc::clone(&compiler), clock.clone());
         forward::ensure(&connections, settings).await?;
         let lanes: Arc<dyn LaneStore> = Arc::clone(sqlite) as _;
-        let config = DeliveriesConfig {
-            dir: journal_dir(settings),
-            store: settings.store()?,
-            segment_bytes: JournalConfig::SEGMENT_BYTES,
-        };
-        let deliveries = Deliveries::open(config, Arc::clone(&lanes), clock.clone()).await?;
+        let deliveries = deliveries(settings, Arc::clone(&lanes), clock).await?;
         Ok(Self {
             deliveries,
             connections: Arc::new(connections),

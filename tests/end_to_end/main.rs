@@ -9,6 +9,8 @@ mod adoption;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod broken_events;
 #[cfg(test)]
 mod buckets;
@@ -54,3 +56,5 @@ mod serving;
 mod shell;
 #[cfg(test)]
 mod spec_events;
+#[cfg(test)]
+mod takeovers;

@@ -61,6 +61,25 @@ impl Sqlite {
         Ok(Self { writer, readers })
     }
 
+    /// Writes the store as it is at one moment to a file that is not there yet, readable by its owner only. Other
+    /// processes go on writing meanwhile.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] when the file cannot be made; [`ControlError::Store`] when SQLite fails.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), ControlError> {
+        let invalid = |why: &str| {
+            ControlError::Invalid(format!(
+                "the control store cannot be copied to `{}`: {why}",
+                path.display()
+            ))
+        };
+        let text = path.to_str().ok_or_else(|| invalid("the path is no text"))?;
+        // SQLite writes into a file that is empty, and leaves its mode as it is.
+        make_private(path).map_err(|error| invalid(&error.to_string()))?;
+        sqlx::query("VACUUM INTO ?").bind(text).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Closes all connections; the last process to do so also tidies up SQLite's own log.
     pub async fn close(&self) {
         self.readers.close().await;

@@ -6,7 +6,8 @@ use super::published::bounds;
 use super::store::{Store, StoreConfig};
 use super::table::{Table, TableKind, TableSnapshot};
 use super::tail::Group;
-use super::{LogError, Offset, PartitionId};
+use super::wal::WalReader;
+use super::{LogError, Offset, PartitionId, blocking};
 use crate::{Clock, Micros};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -59,6 +60,18 @@ pub enum PartitionState {
     Adopted,
 }
 
+impl PartitionState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Open => "open",
+            Self::Sealed => "sealed",
+            Self::Adopted => "adopted",
+        }
+    }
+}
+
 /// Takes over a partition with [`super::Durability::Object`] whose node is lost: seals it, so that the
 /// node can never acknowledge anything again, and commits what lies above the partition's Delta
 /// transaction, each record once.
@@ -87,27 +100,32 @@ pub(super) async fn adopt_on(
 /// # Errors
 /// [`LogError::Store`] when the store fails; [`LogError::Damaged`] when an object or a table is.
 pub async fn partitions(config: &StoreConfig) -> Result<Vec<PartitionReport>, LogError> {
-    let store = Store::open_read_only(config)?;
+    partitions_on(&Store::open_read_only(config)?).await
+}
+
+pub(super) async fn partitions_on(store: &Store) -> Result<Vec<PartitionReport>, LogError> {
     let mut tables: Vec<Arc<TableSnapshot>> = Vec::new();
     for kind in TableKind::ALL.into_iter().rev() {
-        tables.extend(Table::read(&store, kind).await?.map(Arc::new));
+        tables.extend(Table::read(store, kind).await?.map(Arc::new));
     }
     tables.reverse();
     let complete = tables.len() == TableKind::ALL.len();
     let committed = tables.iter().flat_map(|table| table.committed.keys().cloned());
-    let known: BTreeSet<_> = committed.chain(Objects::partitions(&store).await?).collect();
+    let known: BTreeSet<_> = committed.chain(Objects::partitions(store).await?).collect();
     let mut reports = Vec::new();
     for partition in known {
         let committed = if complete { bounds(&tables, &partition)[TableKind::Receipts.index()] } else { 0 };
-        let objects = Objects::of(&store, &partition);
+        let objects = Objects::of(store, &partition);
         let newest = newest(&objects).await?;
         let (state, end) = match newest.as_ref().map(|(_, last)| last) {
             None => (PartitionState::Local, committed),
             Some(last) => match last.kind {
                 Kind::Local => (PartitionState::Local, committed),
                 Kind::Group => (PartitionState::Open, committed.max(last.end_offset)),
-                Kind::Sealed if last.end_offset <= committed => (PartitionState::Adopted, committed),
-                Kind::Sealed => (PartitionState::Sealed, last.end_offset),
+                Kind::Sealed | Kind::Ended if last.end_offset <= committed => {
+                    (PartitionState::Adopted, committed)
+                }
+                Kind::Sealed | Kind::Ended => (PartitionState::Sealed, last.end_offset),
             },
         };
         let listed = newest.map(|(listed, _)| listed).unwrap_or_default();
@@ -120,7 +138,13 @@ pub async fn partitions(config: &StoreConfig) -> Result<Vec<PartitionReport>, Lo
 
 /// Whether the partition is sealed.
 pub(super) async fn is_sealed(objects: &Objects) -> Result<bool, LogError> {
-    Ok(newest(objects).await?.is_some_and(|(_, last)| last.kind == Kind::Sealed))
+    Ok(newest(objects).await?.is_some_and(|(_, last)| last.kind.is_end()))
+}
+
+/// The offset at which a partition has ended; `None` while its node may append to it.
+pub(super) async fn ended_at(store: &Store, partition: &PartitionId) -> Result<Option<Offset>, LogError> {
+    let newest = newest(&Objects::of(store, partition)).await?;
+    Ok(newest.map(|(_, last)| last).filter(|last| last.kind.is_end()).map(|last| last.end_offset))
 }
 
 /// The partitions that are sealed.
@@ -146,7 +170,7 @@ async fn seal(objects: &Objects) -> Result<bool, LogError> {
             ));
         };
         match last.kind {
-            Kind::Sealed => return Ok(attempt == 0),
+            Kind::Sealed | Kind::Ended => return Ok(attempt == 0),
             Kind::Local => {
                 return Err(failed(
                     "its node went back to `durability = \"local\"`: records behind its last commit wait for its \
@@ -173,13 +197,10 @@ pub(super) async fn finish(
     clock: Clock,
 ) -> Result<Adopted, LogError> {
     let objects = Objects::of(store, partition);
-    let mut tables = Vec::new();
-    for kind in TableKind::ALL {
-        tables.push(Arc::new(Table::open_or_create(store, kind, clock.clone(), None).await?));
-    }
+    let tables = open_tables(store, &clock).await?;
     let begun = committed(&tables, partition);
     for _ in 0..ATTEMPTS_MAX {
-        let newest = newest(&objects).await?.filter(|(_, last)| last.kind == Kind::Sealed);
+        let newest = newest(&objects).await?.filter(|(_, last)| last.kind.is_end());
         let (listed, seal) = newest.ok_or_else(|| {
             LogError::Damaged(format!("partition {partition} was sealed, and its seal is gone"))
         })?;
@@ -232,6 +253,60 @@ async fn commit_all(objects: &Objects, listed: &[Listed], tables: &[Arc<Table>])
         committer::commit(tables, partition, part, next).await?;
     }
     Ok(true)
+}
+
+/// Ends a partition whose node is gone, for good: what is in the tables, and in its objects, is all there is of
+/// it. Answers with the offset behind its last record. May be repeated.
+pub(super) async fn end_on(store: &Store, partition: &PartitionId, clock: Clock) -> Result<Offset, LogError> {
+    let objects = Objects::of(store, partition);
+    for _ in 0..ATTEMPTS_MAX {
+        let n = match newest(&objects).await?.map(|(_, last)| last) {
+            None => 0,
+            Some(last) if last.kind == Kind::Local => last.n + 1,
+            Some(_) => return Ok(adopt_on(store, partition, clock).await?.end),
+        };
+        let end = committed(&open_tables(store, &clock).await?, partition);
+        let ended = Header::end(Kind::Ended, partition.clone(), n, end);
+        if objects.create(&ended, Bytes::new()).await? == Created::Stands {
+            return Ok(end);
+        }
+    }
+    Err(LogError::store(format!("partition {partition} cannot be ended"), "its node goes on writing"))
+}
+
+/// Commits what the WAL of a partition holds behind the tables, where a restored backup ended it: its node had
+/// acknowledged that. After an adoption the WAL has nothing of the kind.
+pub(super) async fn commit_rest(
+    store: &Store,
+    partition: &PartitionId,
+    wal: &WalReader,
+    clock: &Clock,
+) -> Result<(), LogError> {
+    let last = newest(&Objects::of(store, partition)).await?;
+    if last.is_none_or(|(_, last)| last.kind != Kind::Ended) {
+        return Ok(());
+    }
+    let tables = open_tables(store, clock).await?;
+    let mut next = committed(&tables, partition);
+    while next < wal.end() {
+        let wal = wal.clone();
+        let groups = blocking(move || super::groups_of_wal(&wal, next, COMMIT_BYTES as u64)).await?;
+        let groups = groups.unwrap_or_default();
+        let Some(last) = groups.last() else {
+            return Err(LogError::Damaged(format!("the WAL does not hold offset {next}")));
+        };
+        next = last.end;
+        committer::commit(&tables, partition, groups, next).await?;
+    }
+    Ok(())
+}
+
+async fn open_tables(store: &Store, clock: &Clock) -> Result<Vec<Arc<Table>>, LogError> {
+    let mut tables = Vec::new();
+    for kind in TableKind::ALL {
+        tables.push(Arc::new(Table::open_or_create(store, kind, clock.clone(), None).await?));
+    }
+    Ok(tables)
 }
 
 /// All objects and what the newest says of itself.

@@ -24,7 +24,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) enum Command {
     /// Commit everything that was durable when this was sent.
     Flush(oneshot::Sender<Result<(), String>>),
-    /// The same, and end.
+    /// The same, and tell the versions of the tables that hold it, and of this partition nothing more.
+    Pin(oneshot::Sender<Result<[u64; 3], String>>),
+    /// As a flush, and end.
     Close(oneshot::Sender<Result<(), String>>),
     /// End without a commit, as a crash does.
     #[cfg(test)]
@@ -79,6 +81,14 @@ impl Committer {
             match command {
                 Some(Some(Command::Flush(done))) => {
                     let _ = done.send(outcome.map_err(|error| error.to_string()));
+                }
+                Some(Some(Command::Pin(done))) => {
+                    // Receipts first: what they hold of other partitions, the others hold by then.
+                    let mut versions = [0; 3];
+                    for table in self.tables.iter().rev() {
+                        versions[table.kind().index()] = table.snapshot().version;
+                    }
+                    let _ = done.send(outcome.map(|()| versions).map_err(|error| error.to_string()));
                 }
                 Some(Some(Command::Close(done))) => {
                     let _ = done.send(outcome.map_err(|error| error.to_string()));

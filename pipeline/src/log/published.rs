@@ -4,6 +4,7 @@ use super::table::{DataFile, Table, TableKind, TableSnapshot};
 use super::{LogError, NotPromoted, Offset, PartitionId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 const NOT_PROMOTED_MAX: usize = 1_000;
 
@@ -15,6 +16,8 @@ pub(crate) struct Published {
     /// In the order of [`TableKind::ALL`].
     tables: Vec<Arc<Table>>,
     inner: Mutex<Inner>,
+    /// Told after each look at what other nodes have committed.
+    refreshed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -45,7 +48,7 @@ pub(crate) struct Pin {
 
 impl Published {
     pub(crate) fn new(partition: PartitionId, tables: Vec<Arc<Table>>) -> Arc<Self> {
-        Arc::new(Self { partition, tables, inner: Mutex::default() })
+        Arc::new(Self { partition, tables, inner: Mutex::default(), refreshed: watch::Sender::new(()) })
     }
 
     /// The tables now, the first offset that is not committed in each, and a hold on the WAL.
@@ -82,12 +85,18 @@ impl Published {
                 break;
             }
         }
+        self.refreshed.send_replace(());
         Ok(())
     }
 
     /// What other nodes have committed to all tables.
     pub(crate) fn others(&self) -> Arc<Others> {
         Arc::clone(&self.lock().others)
+    }
+
+    /// Tells after each look at what other nodes have committed.
+    pub(crate) fn follow(&self) -> watch::Receiver<()> {
+        self.refreshed.subscribe()
     }
 
     /// One of the tables.

@@ -2,6 +2,7 @@
 
 use super::adopt;
 use super::appender::Appender;
+use super::claims::{self, Claims};
 use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
@@ -52,7 +53,7 @@ pub(super) async fn open_on(
     config: LogConfig,
     clock: Clock,
 ) -> Result<Log, LogError> {
-    remove_left(&config.dir).await?;
+    leave(&config.dir, &store, &recovered.partition, &clock).await?;
     let (wal, recovered) = if adopt::is_sealed(&Objects::of(&store, &recovered.partition)).await? {
         begin_anew(&config, wal, &recovered.partition, &store, &clock).await?
     } else {
@@ -110,6 +111,7 @@ pub(super) async fn open_on(
         released: 0,
         config,
     };
+    let log_clock = clock.clone();
     let lease = Lease::new(&store, "log", &partition.0, clock);
     let maintenance =
         Maintenance { tables, lease, stopped: stopped.clone(), published: Some(Arc::clone(&published)) };
@@ -130,6 +132,8 @@ pub(super) async fn open_on(
         commands,
         background: Mutex::new(background),
         stop,
+        claims: tokio::sync::Mutex::new(Claims::default()),
+        clock: log_clock,
     })
 }
 
@@ -152,7 +156,8 @@ pub(super) async fn open_wal(config: &LogConfig) -> Result<(Wal, Recovered), Log
 /// Leaves a partition that was adopted, and begins a new one in a new WAL directory.
 ///
 /// All that was acknowledged is in the objects or the tables, so nothing of the old directory is
-/// kept. The adoption is finished first, if nobody has.
+/// kept. The adoption is finished first, if nobody has. Deliveries of the old partition are this node's as
+/// before, unless another has claimed them: its own cursors know best.
 async fn begin_anew(
     config: &LogConfig,
     old: Wal,
@@ -161,6 +166,7 @@ async fn begin_anew(
     clock: &Clock,
 ) -> Result<(Wal, Recovered), LogError> {
     adopt::finish(store, partition, clock.clone()).await?;
+    adopt::commit_rest(store, partition, &old.reader(), clock).await?;
     let (dir, dedup) = (config.dir.join(WAL), config.dir.join(DEDUP));
     let left = config.dir.join(format!("{LEFT}{partition}"));
     let (parent, leaving) = (config.dir.clone(), left.clone());
@@ -175,22 +181,24 @@ async fn begin_anew(
     let opened = open_wal(config).await?;
     // The old directory's lock was held until the new one's was taken.
     drop(old);
-    remove_left(&config.dir).await?;
+    leave(&config.dir, store, &opened.1.partition, clock).await?;
     tracing::warn!(old = %partition, new = %opened.1.partition, "the partition was adopted; a new one begins");
     Ok(opened)
 }
 
-/// Removes the WAL directories of partitions that were left, in this start or in one that was broken
-/// off.
-async fn remove_left(dir: &Path) -> Result<(), LogError> {
-    let dir = dir.to_owned();
-    blocking(move || {
-        let names = RealFs.list(&dir);
-        let left = names.map(|names| names.into_iter().filter(|name| name.starts_with(LEFT)));
-        left.and_then(|mut left| left.try_for_each(|name| remove_dir(&dir.join(name))))
-            .map_err(|error| LogError::store("the WAL of an adopted partition cannot be removed", error))
-    })
-    .await
+/// Claims the partitions that were left, in this start or in one that was broken off, and removes their WAL
+/// directories.
+async fn leave(dir: &Path, store: &Store, node: &PartitionId, clock: &Clock) -> Result<(), LogError> {
+    let failed = |error| LogError::store("the WAL of an adopted partition cannot be removed", error);
+    let listed = dir.to_owned();
+    let names = blocking(move || RealFs.list(&listed).map_err(failed)).await?;
+    for name in names {
+        let Some(partition) = name.strip_prefix(LEFT) else { continue };
+        claims::claim_on(store, &PartitionId(partition.into()), node, clock).await?;
+        let left = dir.join(&name);
+        blocking(move || remove_dir(&left).map_err(failed)).await?;
+    }
+    Ok(())
 }
 
 fn remove_dir(dir: &Path) -> std::io::Result<()> {

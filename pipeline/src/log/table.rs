@@ -10,6 +10,7 @@ mod clean;
 mod commit;
 mod compact;
 mod encode;
+mod export;
 mod filters;
 mod history;
 mod open;
@@ -24,6 +25,7 @@ pub use compact::{Compacted, CompactionPolicy};
 pub use filters::IdFilters;
 pub use history::CommitSummary;
 
+pub(crate) use export::{Exported, table_objects};
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};
 
@@ -163,6 +165,11 @@ impl Table {
     /// The last offset committed for a partition; `None` before its first commit.
     pub fn committed(&self, partition: &PartitionId) -> Option<Offset> {
         self.published.load().committed.get(partition).copied()
+    }
+
+    /// The store it lies in.
+    pub(crate) fn store(&self) -> &Store {
+        &self.location.store
     }
 
     /// The lease `name` in the table's store, for a node that is called `owner`.

@@ -2,7 +2,7 @@
 
 mod walk;
 
-use super::objects::{Kind, Objects};
+use super::objects::Objects;
 use super::store::Store;
 use super::table::{Table, TableKind, TableSnapshot};
 use super::wal::{self, fs::RealFs};
@@ -241,7 +241,7 @@ async fn check_objects(
                 faults.push(format!("offsets {next} to {} are missing", header.first_offset - 1));
             }
             next = next.max(header.end_offset);
-            sealed = header.kind == Kind::Sealed;
+            sealed = header.kind.is_end();
         }
         let detail = match (sealed, next > committed) {
             (true, false) => format!("adopted, all of it in the tables up to offset {next}"),

@@ -18,7 +18,7 @@ mod segment;
 mod spares;
 mod writer;
 
-pub use inspect::{Held, Inspection, SegmentReport, inspect, read_only};
+pub use inspect::{Held, Inspection, SegmentReport, inspect, partition, read_only};
 pub use reader::{GroupData, WalReader};
 pub use writer::{GROUP_BYTES_MAX, Wal};
 

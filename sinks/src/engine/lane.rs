@@ -188,7 +188,13 @@ impl Lane {
         (lane, Handle { commands: sender, status: watching })
     }
 
-    /// Delivers until `stop`, or until a replay is at its end. Requests under way have [`GRACE`] to
+    /// Has dead events sent again before anything else; see [`Command::Revive`]. A lane that is at its end
+    /// might not hear the command.
+    pub fn revive_first(&mut self, offsets: Vec<Offset>) {
+        self.reviving.extend(offsets);
+    }
+
+    /// Delivers until `stop`, or until it is at its end, if it has one. Requests under way have [`GRACE`] to
     /// come back; what takes longer is sent again by the next lane.
     pub async fn run(mut self, stop: CancellationToken) -> Ended {
         let mut freed = self.config.gates.freed();
@@ -293,10 +299,11 @@ impl Lane {
         }
     }
 
-    /// Whether a replay has nothing left to do but to write its cursor down.
+    /// Whether a lane that has an end has nothing left to do but to write its cursor down.
     fn is_at_end(&self) -> bool {
         let end = self.config.end.is_some_and(|end| self.position >= end);
-        end && self.is_idle() && self.undecided.is_empty() && self.state.parking.len() == 0
+        let revives = !self.reviving.is_empty() || self.loading.is_some() || !self.commands.is_empty();
+        end && !revives && self.is_idle() && self.undecided.is_empty() && self.state.parking.len() == 0
     }
 
     /// Forgets everything in hand; it is read again from the cursor.

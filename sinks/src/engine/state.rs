@@ -202,6 +202,13 @@ impl LaneState {
         &self.intents
     }
 
+    /// Notes a request of another node that was about to leave, and of which nothing is known.
+    pub fn unclear(&mut self, offset: Offset, attempt: u32) {
+        if !self.decided(offset) {
+            self.intend(offset, Intent { sequence: self.journal.max(1), attempt });
+        }
+    }
+
     fn intend(&mut self, offset: Offset, intent: Intent) {
         if intent.attempt == 0 {
             self.intents.remove(&offset);

@@ -1,12 +1,14 @@
 //! Dead events: looking at them, and sending them again.
 
+use super::ended::Revive;
 use super::{Service, ServiceError};
 use crate::engine::{Command, EventsAt, FeedEventsAt};
 use pipeline::Micros;
 use pipeline::delivery::Class;
 use pipeline::delivery::lane_store::{DEAD_MAX, DeadFilter, DeadPage};
-use pipeline::log::{Offset, PartitionId};
-use std::collections::{BTreeSet, HashMap};
+use pipeline::event::Event;
+use pipeline::log::{Offset, PartitionId, Stored};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Which dead events are sent again.
@@ -29,16 +31,21 @@ impl Service {
     /// When the control store or the log cannot be read.
     pub async fn dead(&self, connection: &str, filter: &DeadFilter) -> Result<DeadPage, ServiceError> {
         let mut page = self.parts.lanes.dead(connection, filter).await?;
-        let dead = &mut page.dead;
-        let here = self.parts.log.partition();
-        let nameless = dead.iter().filter(|dead| dead.message_id.is_none() && dead.lane.partition == *here);
-        let offsets: BTreeSet<Offset> = nameless.map(|dead| dead.offset).collect();
-        let offsets: Vec<Offset> = offsets.into_iter().collect();
-        let events = FeedEventsAt(Arc::clone(&self.parts.log) as _).read(&offsets).await?;
-        let ids: HashMap<Offset, String> =
-            events.into_iter().map(|event| (event.offset, event.record.message_id.into_owned())).collect();
-        for dead in dead.iter_mut().filter(|dead| dead.message_id.is_none() && dead.lane.partition == *here) {
-            dead.message_id = ids.get(&dead.offset).cloned();
+        let mut nameless: BTreeMap<&PartitionId, BTreeSet<Offset>> = BTreeMap::new();
+        for dead in page.dead.iter().filter(|dead| dead.message_id.is_none()) {
+            nameless.entry(&dead.lane.partition).or_default().insert(dead.offset);
+        }
+        let mut ids: HashMap<(PartitionId, Offset), String> = HashMap::new();
+        for (partition, offsets) in nameless {
+            let offsets: Vec<Offset> = offsets.into_iter().collect();
+            let events = FeedEventsAt(self.parts.feed(partition)).read(&offsets).await?;
+            let id = |event: Stored<Event<'static>>| {
+                ((event.partition, event.offset), event.record.message_id.into_owned())
+            };
+            ids.extend(events.into_iter().map(id));
+        }
+        for dead in page.dead.iter_mut().filter(|dead| dead.message_id.is_none()) {
+            dead.message_id = ids.get(&(dead.lane.partition.clone(), dead.offset)).cloned();
         }
         Ok(page)
     }
@@ -55,7 +62,7 @@ impl Service {
             let state = connection.state.as_str();
             ServiceError::Refused(format!("the connection is {state}: resume or enable it first"))
         })?;
-        let (here, mut offsets) = (self.parts.log.partition(), BTreeSet::new());
+        let mut found: BTreeMap<PartitionId, BTreeSet<Offset>> = BTreeMap::new();
         let mut filter = DeadFilter { limit: DEAD_MAX, ..DeadFilter::default() };
         match which {
             DeadOnes::Class(class) => filter.class = Some(*class),
@@ -64,21 +71,30 @@ impl Service {
         }
         loop {
             let page = self.parts.lanes.dead(&connection.id, &filter).await?;
-            let live =
-                page.dead.iter().filter(|dead| dead.lane.replay.is_none() && dead.lane.partition == *here);
+            let live = page.dead.into_iter().filter(|dead| dead.lane.replay.is_none());
             let wanted = live.filter(|dead| match which {
-                DeadOnes::At(at) => at.iter().any(|(p, offset)| p == here && *offset == dead.offset),
+                DeadOnes::At(at) => {
+                    at.iter().any(|(p, offset)| *p == dead.lane.partition && *offset == dead.offset)
+                }
                 _ => true,
             });
-            offsets.extend(wanted.map(|dead| dead.offset));
+            for dead in wanted {
+                found.entry(dead.lane.partition).or_default().insert(dead.offset);
+            }
             match page.next_key {
                 Some(key) => filter.after_key = Some(key),
                 None => break,
             }
         }
-        let count = offsets.len() as u64;
-        if count > 0 && commands.send(Command::Revive(offsets.into_iter().collect())).await.is_err() {
-            return Err(ServiceError::Refused("the connection was just stopped: try again".to_owned()));
+        let mut count = 0;
+        for (partition, offsets) in found {
+            let offsets: Vec<Offset> = offsets.into_iter().collect();
+            count += offsets.len() as u64;
+            if partition != *self.parts.log.partition() {
+                self.revive_later(Revive { connection: Arc::clone(&connection.id), partition, offsets });
+            } else if commands.send(Command::Revive(offsets)).await.is_err() {
+                return Err(ServiceError::Refused("the connection was just stopped: try again".to_owned()));
+            }
         }
         Ok(count)
     }

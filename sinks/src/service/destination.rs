@@ -17,7 +17,7 @@ use pipeline::connection::{Connection, Order, Start, StartFrom, Suppressed};
 use pipeline::control::Secret;
 use pipeline::delivery::lane_store::Checkpoint;
 use pipeline::delivery::{LaneId, Record};
-use pipeline::log::Offset;
+use pipeline::log::{Offset, PartitionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -29,6 +29,8 @@ pub(super) struct Destination {
     pub(super) template: Arc<Template>,
     live: Running,
     pub(super) replays: BTreeMap<Arc<str>, super::replays::Running>,
+    /// The lanes through partitions that have ended.
+    pub(super) ended: BTreeMap<PartitionId, super::ended::Through>,
     /// The received time of the event at the cursor, as of that cursor.
     oldest: Option<(Offset, Micros)>,
 }
@@ -65,7 +67,7 @@ pub(super) struct Running {
 /// How deliveries to a connection stand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// How its lane stands.
+    /// How its lane stands; what waits in partitions that have ended is counted, too.
     pub lane: LaneStatus,
     /// When the event at the cursor was received; `None` when nothing waits, or nobody has looked yet.
     pub oldest: Option<Micros>,
@@ -75,29 +77,31 @@ pub struct Status {
 
 impl Destination {
     /// Starts the live lane of a connection: where it stopped, or where the connection says when it
-    /// never ran or is to begin `anew`.
+    /// never ran or is to begin `anew`; its lanes through these other partitions then begin anew, too.
     pub(super) async fn start(
         parts: &Arc<Parts>,
         node: &Node,
         time: &Arc<dyn Time>,
         connection: &Connection,
         suppressed: &Arc<Suppressed>,
-        anew: bool,
+        anew: Option<&[PartitionId]>,
     ) -> Result<Self, ServiceError> {
         let template = Template::new(parts, node, time, connection, suppressed)?;
-        let lane = template.lane(None);
-        if anew {
-            template.begin_anew(&lane).await?;
+        let here = parts.log.partition();
+        if let Some(ended) = anew {
+            for partition in ended.iter().chain([here]) {
+                template.begin_anew(&template.lane(partition, None)).await?;
+            }
         }
-        let state = template.recover(&lane, template.live_start().await?).await?;
-        let feed: Arc<dyn Feed> = Arc::clone(&parts.log) as _;
-        let live = template.run(state, feed, template.selection.clone(), None)?;
+        let state = template.recover(&template.lane(here, None), template.live_start(here).await?).await?;
+        let live = template.run(state, parts.feed(here), template.selection.clone(), None, Vec::new())?;
         let made_from = MadeFrom {
             version: connection.version,
             start: connection.start,
             suppressed: Arc::clone(suppressed),
         };
-        Ok(Self { made_from, template: Arc::new(template), live, replays: BTreeMap::new(), oldest: None })
+        let (replays, ended) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { made_from, template: Arc::new(template), live, replays, ended, oldest: None })
     }
 
     /// Whether it is as these would make it.
@@ -110,7 +114,8 @@ impl Destination {
     /// Stops all its lanes and waits for them.
     pub(super) async fn stop(self) {
         let replays = self.replays.into_values().map(super::replays::Running::stop);
-        tokio::join!(self.live.stop(), futures::future::join_all(replays));
+        let ended = self.ended.into_values().filter_map(|through| through.running).map(Running::stop);
+        tokio::join!(self.live.stop(), futures::future::join_all(replays), futures::future::join_all(ended));
     }
 
     /// Why the live lane ended, once it has.
@@ -123,8 +128,14 @@ impl Destination {
     }
 
     pub(super) fn status(&self) -> Status {
-        let lane = self.live.handle.status.borrow().clone();
+        let mut lane = self.live.handle.status.borrow().clone();
         let oldest = self.oldest.filter(|(cursor, _)| *cursor == lane.cursor && lane.behind > 0);
+        for through in self.ended.values().filter_map(|through| through.running.as_ref()) {
+            let status = through.handle.status.borrow();
+            lane.behind += status.behind;
+            lane.parked += status.parked;
+            lane.in_flight += status.in_flight;
+        }
         Status { oldest: oldest.map(|(_, at)| at), breaker: self.template.gates.breaker(), lane }
     }
 
@@ -199,13 +210,9 @@ impl Template {
         self.sink.manners().retry == RetryProfile::Webhook
     }
 
-    /// The lane through this node's partition.
-    pub(super) fn lane(&self, replay: Option<Arc<str>>) -> LaneId {
-        LaneId {
-            destination: Arc::clone(&self.connection.id),
-            partition: self.parts.log.partition().clone(),
-            replay,
-        }
+    /// The lane through a partition.
+    pub(super) fn lane(&self, partition: &PartitionId, replay: Option<Arc<str>>) -> LaneId {
+        LaneId { destination: Arc::clone(&self.connection.id), partition: partition.clone(), replay }
     }
 
     /// The selection of a replay: the routing's, and `condition` besides; imported events too.
@@ -222,20 +229,24 @@ impl Template {
             .map_err(|error| ServiceError::Refused(error.to_string()))
     }
 
-    /// Where the live lane begins when it begins anew.
-    async fn live_start(&self) -> Result<Offset, ServiceError> {
+    /// Where the live lane through a partition begins when it begins anew.
+    pub(super) async fn live_start(&self, partition: &PartitionId) -> Result<Offset, ServiceError> {
         match self.connection.start {
             Some(Start { from: StartFrom::Beginning, .. }) => Ok(0),
-            Some(Start { from: StartFrom::Time(time), .. }) => self.offset_at(time).await,
-            Some(Start { from: StartFrom::Now, asked_at }) => self.offset_at(asked_at).await,
-            None => Ok(self.parts.log.status().end),
+            Some(Start { from: StartFrom::Time(time), .. }) => self.offset_at(partition, time).await,
+            Some(Start { from: StartFrom::Now, asked_at }) => self.offset_at(partition, asked_at).await,
+            None => Ok(self.parts.feed(partition).end()),
         }
     }
 
-    /// The first offset of what was received at `time` or later.
-    pub(super) async fn offset_at(&self, time: Micros) -> Result<Offset, ServiceError> {
-        let end = self.parts.log.status().end;
-        let found = self.parts.history.first_at(self.parts.log.partition(), time).await;
+    /// The first offset of a partition that was received at `time` or later.
+    pub(super) async fn offset_at(
+        &self,
+        partition: &PartitionId,
+        time: Micros,
+    ) -> Result<Offset, ServiceError> {
+        let end = self.parts.feed(partition).end();
+        let found = self.parts.history.first_at(partition, time).await;
         Ok(found.map_err(ServiceError::History)?.unwrap_or(end))
     }
 
@@ -243,7 +254,8 @@ impl Template {
     async fn begin_anew(&self, lane: &LaneId) -> Result<(), ServiceError> {
         let Some(old) = self.parts.lanes.load(lane).await? else { return Ok(()) };
         let waiting: Vec<Offset> = old.parked.iter().map(|parked| parked.offset).collect();
-        let (start, last) = (self.live_start().await?, self.parts.deliveries.journal().last());
+        let start = self.live_start(&lane.partition).await?;
+        let last = self.parts.deliveries.journal().last();
         Ok(self.parts.lanes.save(lane, start, last, &[], &waiting, &[], &[]).await?)
     }
 
@@ -273,13 +285,14 @@ impl Template {
         Ok(LaneState::recover(lane.clone(), &checkpoint, records))
     }
 
-    /// Runs a lane from a state on.
+    /// Runs a lane from a state on; first of all it sends the dead events `revive` again.
     pub(super) fn run(
         &self,
         state: LaneState,
         feed: Arc<dyn Feed>,
         selection: Selection,
         end: Option<Offset>,
+        revive: Vec<Offset>,
     ) -> Result<Running, ServiceError> {
         let (connection, manners) = (&self.connection, self.sink.manners());
         let mapping = Mapping::compile(&connection.routing.mapping)
@@ -287,7 +300,7 @@ impl Template {
         let tally =
             Tally::new(Arc::clone(self.parts.deliveries.journal()), &connection.id, &connection.vendor);
         let ports = Ports {
-            events_at: Arc::new(FeedEventsAt(Arc::clone(&self.parts.log) as _)),
+            events_at: Arc::new(FeedEventsAt(self.parts.feed(&state.lane().partition))),
             feed,
             records: Arc::clone(&tally) as _,
             store: Arc::clone(&self.parts.lanes),
@@ -313,7 +326,8 @@ impl Template {
             bounds: Bounds::default(),
             seed: seed(&connection.id, self.parts.clock.now()),
         };
-        let (lane, handle) = Lane::new(config, ports, state);
+        let (mut lane, handle) = Lane::new(config, ports, state);
+        lane.revive_first(revive);
         let stop = CancellationToken::new();
         let task = tokio::spawn(lane.run(stop.clone()));
         Ok(Running { stop, task, handle, tally })
@@ -324,14 +338,22 @@ impl Running {
     /// Stops the lane and waits for it.
     pub(super) async fn stop(self) {
         self.stop.cancel();
+        self.has_finished().await;
+    }
+
+    /// Waits for the end of the lane, and tells what went wrong; whether everything is decided that it was
+    /// to reach.
+    pub(super) async fn has_finished(self) -> bool {
         match self.task.await {
-            Ok(Ended::Stopped | Ended::Finished) => {}
+            Ok(Ended::Finished) => return true,
+            Ok(Ended::Stopped) => {}
             Ok(Ended::Journal(error)) => {
                 tracing::error!(%error, "a lane stopped: its outcomes cannot be written down; restart");
             }
             Ok(Ended::Log(error)) => tracing::error!(%error, "a lane stopped: the log cannot be read on"),
             Err(error) => tracing::error!(%error, "a lane broke down"),
         }
+        false
     }
 }
 

@@ -1,17 +1,18 @@
-//! Replays: lanes of their own over the past, one for each replay that is running.
+//! Replays: lanes of their own over the past. A replay goes through one partition after the other, those of
+//! other nodes too, as far as they are committed when it comes to them.
 
 use super::destination::{self, Template};
 use super::history::Counted;
-use super::{Parts, Service, ServiceError};
+use super::paced::Paced;
+use super::{Service, ServiceError};
+use crate::Feed;
 use crate::engine::Ended;
-use crate::{Events, Feed};
-use async_trait::async_trait;
 use pipeline::condition::Condition;
 use pipeline::connection::{Only, Replay, ReplayCounts, ReplaySpec, ReplayState};
 use pipeline::delivery::lane_store::{DEAD_MAX, DeadFilter};
 use pipeline::event::Event;
-use pipeline::log::{Log, LogError, Offset, PartitionId, Stored};
-use std::collections::BTreeSet;
+use pipeline::log::{Offset, PartitionId, Stored};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,35 +33,63 @@ pub struct Estimate {
 
 /// A replay that is running.
 pub(super) struct Running {
-    parts: Arc<Parts>,
-    lane: destination::Running,
+    template: Arc<Template>,
     replay: Replay,
+    conditions: Vec<Arc<dyn Condition>>,
+    /// The partition that it is in; `None` between two and at the end.
+    through: Option<Through>,
+    left: VecDeque<PartitionId>,
+    /// Events delivered, given up and left out in the partitions before.
+    before: [u64; 3],
+    started: tokio::time::Instant,
+}
+
+/// A replay's way through one partition.
+struct Through {
+    lane: destination::Running,
+    partition: PartitionId,
     /// The events it is to send, where only those that failed are.
     failed: Option<BTreeSet<Offset>>,
-    started: tokio::time::Instant,
 }
 
 impl Running {
     /// Stops its lane, waits for it, and keeps how far it came.
-    pub(super) async fn stop(self) {
-        let Self { parts, lane, replay, .. } = self;
-        let (tally, waiting) = (Arc::clone(&lane.tally), lane.handle.status.borrow().parked as u64);
-        lane.stop().await;
-        let counts = counts(&replay, tally.counts(), waiting);
+    pub(super) async fn stop(mut self) {
+        let waiting = self.waiting();
+        if let Some(Through { lane, .. }) = self.through.take() {
+            let tally = Arc::clone(&lane.tally);
+            lane.stop().await;
+            self.before = sum(self.before, tally.counts());
+        }
+        let counts = counts(&self.replay, self.before, waiting);
+        let parts = &self.template.parts;
         let store = parts.connections.store();
-        if let Err(error) = store.count_replay(&replay.id, counts, parts.clock.now()).await {
-            tracing::warn!(%error, replay.id = %replay.id, "how far a replay is could not be kept");
+        if let Err(error) = store.count_replay(&self.replay.id, counts, parts.clock.now()).await {
+            tracing::warn!(%error, replay.id = %self.replay.id, "how far a replay is could not be kept");
         }
     }
 
     fn counts(&self) -> ReplayCounts {
-        let waiting = self.lane.handle.status.borrow().parked as u64;
-        counts(&self.replay, self.lane.tally.counts(), waiting)
+        let here = self.through.as_ref().map_or([0; 3], |through| through.lane.tally.counts());
+        counts(&self.replay, sum(self.before, here), self.waiting())
+    }
+
+    fn waiting(&self) -> u64 {
+        let through = self.through.as_ref();
+        through.map_or(0, |through| through.lane.handle.status.borrow().parked as u64)
+    }
+
+    fn is_over(&self) -> bool {
+        self.through.as_ref().is_none_or(|through| through.lane.task.is_finished())
     }
 
     fn remaining(&self) -> Option<u64> {
         remaining(self.replay.counts, self.counts(), self.started.elapsed())
     }
+}
+
+fn sum(one: [u64; 3], other: [u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|index| one[index] + other[index])
 }
 
 /// How long the rest takes, in seconds, if it goes on as between these two counts.
@@ -119,11 +148,7 @@ impl Service {
                 }
                 Ok(())
             }
-            Err(ServiceError::Refused(why)) => {
-                let (store, now) = (self.parts.connections.store(), self.parts.clock.now());
-                store.set_replay_state(&id, ReplayState::Failed, Some(&why), now).await?;
-                Ok(())
-            }
+            Err(ServiceError::Refused(why)) => self.end_replay(&id, ReplayState::Failed, Some(&why)).await,
             Err(error) => Err(error),
         }
     }
@@ -136,7 +161,7 @@ impl Service {
             let ids: Vec<_> = destination
                 .replays
                 .iter()
-                .filter(|(_, r)| r.lane.task.is_finished())
+                .filter(|(_, r)| r.is_over())
                 .map(|(id, _)| Arc::clone(id))
                 .collect();
             ended.extend(ids.into_iter().filter_map(|id| destination.replays.remove(&id)));
@@ -148,33 +173,75 @@ impl Service {
             }
         }
         for running in ended {
-            if let Err(error) = self.end_replay(running).await {
+            if let Err(error) = self.go_on(running).await {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "the end of a replay could not be kept; it goes on at the next start");
+                tracing::warn!(error, "a replay broke off; it goes on at the next start");
             }
         }
     }
 
-    async fn end_replay(&self, running: Running) -> Result<(), ServiceError> {
-        let Running { lane, replay, failed, .. } = running;
-        let (store, now) = (self.parts.connections.store(), self.parts.clock.now());
-        let (state, error) = match lane.task.await {
-            Ok(Ended::Finished) => (ReplayState::Done, None),
-            Ok(Ended::Stopped) => return Ok(()),
-            Ok(Ended::Journal(error)) => (ReplayState::Failed, Some(error.to_string())),
-            Ok(Ended::Log(error)) => (ReplayState::Failed, Some(error.to_string())),
-            Err(error) => (ReplayState::Failed, Some(error.to_string())),
+    /// Sends a replay into its next partition, or ends it.
+    async fn go_on(&self, mut running: Running) -> Result<(), ServiceError> {
+        let id = Arc::clone(&running.replay.id);
+        let failed = match running.through.take() {
+            None => None,
+            Some(Through { lane, partition, failed }) => {
+                running.before = sum(running.before, lane.tally.counts());
+                let of = running.template.lane(&partition, None);
+                match lane.task.await {
+                    Ok(Ended::Finished) => {
+                        if let Some(offsets) = failed {
+                            // Those that failed again are dead letters of the replay's own lane.
+                            let offsets: Vec<_> = offsets.into_iter().collect();
+                            self.parts.lanes.resolve(&of, &offsets).await?;
+                        }
+                        None
+                    }
+                    Ok(Ended::Stopped) => return Ok(()),
+                    Ok(Ended::Journal(error)) => Some(error.to_string()),
+                    Ok(Ended::Log(error)) => Some(error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                }
+            }
         };
-        if let (ReplayState::Done, Some(offsets)) = (state, failed) {
-            let lane = pipeline::delivery::LaneId {
-                destination: Arc::clone(&replay.connection),
-                partition: self.parts.log.partition().clone(),
-                replay: None,
-            };
-            // Those that failed again are dead letters of the replay's own lane.
-            self.parts.lanes.resolve(&lane, &offsets.into_iter().collect::<Vec<_>>()).await?;
+        if let Some(error) = failed {
+            return self.end_replay(&id, ReplayState::Failed, Some(&error)).await;
         }
-        store.set_replay_state(&replay.id, state, error.as_deref(), now).await?;
+        let moved = running.next_partition().await;
+        match moved {
+            Ok(true) => {}
+            Ok(false) => {
+                let (store, now) = (self.parts.connections.store(), self.parts.clock.now());
+                store.count_replay(&id, running.counts(), now).await?;
+                return self.end_replay(&id, ReplayState::Done, None).await;
+            }
+            Err(ServiceError::Refused(why)) => {
+                return self.end_replay(&id, ReplayState::Failed, Some(&why)).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, replay.id = %id, "a replay waits for its next partition");
+            }
+        }
+        let unplaced = match self.lock().get_mut(&*running.replay.connection) {
+            Some(destination) if Arc::ptr_eq(&destination.template, &running.template) => {
+                destination.replays.insert(id, running)
+            }
+            _ => Some(running),
+        };
+        if let Some(running) = unplaced {
+            running.stop().await;
+        }
+        Ok(())
+    }
+
+    async fn end_replay(
+        &self,
+        id: &str,
+        state: ReplayState,
+        error: Option<&str>,
+    ) -> Result<(), ServiceError> {
+        let (store, now) = (self.parts.connections.store(), self.parts.clock.now());
+        store.set_replay_state(id, state, error, now).await?;
         Ok(())
     }
 
@@ -209,48 +276,82 @@ impl Service {
 }
 
 impl Running {
-    async fn start(template: &Template, mut replay: Replay) -> Result<Self, ServiceError> {
-        let (parts, spec) = (&template.parts, &replay.spec);
-        let start = match spec.from {
-            Some(from) => template.offset_at(from).await?,
-            None => 0,
-        };
-        let end = template.offset_at(spec.to.unwrap_or(replay.created_at)).await?;
+    async fn start(template: &Arc<Template>, mut replay: Replay) -> Result<Self, ServiceError> {
+        let parts = &template.parts;
         let compile = |text: &String| {
             parts.compiler.compile(text).map_err(|error| ServiceError::Refused(error.to_string()))
         };
-        let mut conditions: Vec<Arc<dyn Condition>> =
-            spec.condition.iter().map(compile).collect::<Result<_, _>>()?;
+        let conditions = replay.spec.condition.iter().map(compile).collect::<Result<_, _>>()?;
+        if replay.counts.total == 0 {
+            let counted = parts.history.count(&replay.spec, None).await;
+            replay.counts.total = counted.map_err(ServiceError::History)?.scanned;
+        }
+        let mut running = Self {
+            template: Arc::clone(template),
+            replay,
+            conditions,
+            through: None,
+            left: parts.log.partitions().into(),
+            before: [0; 3],
+            started: tokio::time::Instant::now(),
+        };
+        running.next_partition().await?;
+        Ok(running)
+    }
+
+    /// Begins with the next partition that has something for it; `false` when there is none.
+    async fn next_partition(&mut self) -> Result<bool, ServiceError> {
+        while let Some(partition) = self.left.front() {
+            self.through = self.go_through(partition).await?;
+            self.left.pop_front();
+            if self.through.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes through a partition, from where the process before this one was; `None` when nothing is left.
+    async fn go_through(&self, partition: &PartitionId) -> Result<Option<Through>, ServiceError> {
+        let Self { template, replay, .. } = self;
+        let spec = &replay.spec;
+        let start = match spec.from {
+            Some(from) => template.offset_at(partition, from).await?,
+            None => 0,
+        };
+        let end = template.offset_at(partition, spec.to.unwrap_or(replay.created_at)).await?;
+        if start >= end {
+            return Ok(None);
+        }
+        let state = template.recover(&template.lane(partition, Some(Arc::clone(&replay.id))), start).await?;
+        if state.cursor() >= end && state.parked().next().is_none() {
+            return Ok(None);
+        }
+        let mut conditions = self.conditions.clone();
         let failed = match spec.only {
             Only::All => None,
-            Only::Failed => Some(failed(template, start..end).await?),
+            Only::Failed => Some(failed(template, partition, start..end).await?),
         };
         conditions.extend(failed.clone().map(|offsets| Arc::new(OneOf(offsets)) as Arc<dyn Condition>));
         let condition: Option<Arc<dyn Condition>> =
             (!conditions.is_empty()).then(|| Arc::new(All(conditions)) as _);
-        if replay.counts.total == 0 {
-            replay.counts.total =
-                parts.history.count(spec, None).await.map_err(ServiceError::History)?.scanned;
-        }
-        let lane = template.lane(Some(Arc::clone(&replay.id)));
-        let state = template.recover(&lane, start).await?;
-        let log: Arc<dyn Feed> = Arc::clone(&parts.log) as _;
-        let feed = match spec.rate {
-            None => log,
-            Some(rate) => Arc::new(Paced { log: Arc::clone(&parts.log), condition: condition.clone(), rate }),
+        let feed = template.parts.feed(partition);
+        let feed: Arc<dyn Feed> = match spec.rate {
+            None => feed,
+            Some(rate) => Arc::new(Paced { feed, condition: condition.clone(), rate }),
         };
-        let lane = template.run(state, feed, template.selection_with(condition)?, Some(end))?;
-        let started = tokio::time::Instant::now();
-        Ok(Self { parts: Arc::clone(parts), lane, replay, failed, started })
+        let lane = template.run(state, feed, template.selection_with(condition)?, Some(end), Vec::new())?;
+        Ok(Some(Through { lane, partition: partition.clone(), failed }))
     }
 }
 
-/// The dead events of the live lane within a range.
+/// The dead events of the live lane through a partition within a range.
 async fn failed(
     template: &Template,
+    partition: &PartitionId,
     range: std::ops::Range<Offset>,
 ) -> Result<BTreeSet<Offset>, ServiceError> {
-    let live = template.lane(None);
+    let live = template.lane(partition, None);
     let mut filter = DeadFilter { limit: DEAD_MAX, ..DeadFilter::default() };
     let mut offsets = BTreeSet::new();
     loop {
@@ -285,58 +386,6 @@ struct OneOf(BTreeSet<Offset>);
 impl Condition for OneOf {
     fn holds(&self, events: &[Stored<Event<'static>>]) -> Result<Vec<bool>, String> {
         Ok(events.iter().map(|event| self.0.contains(&event.offset)).collect())
-    }
-}
-
-/// The log, no faster than so many selected events in a second.
-struct Paced {
-    log: Arc<Log>,
-    condition: Option<Arc<dyn Condition>>,
-    rate: f64,
-}
-
-struct PacedEvents {
-    events: Box<dyn Events>,
-    condition: Option<Arc<dyn Condition>>,
-    rate: f64,
-    not_before: tokio::time::Instant,
-}
-
-impl Feed for Paced {
-    fn partition(&self) -> &PartitionId {
-        self.log.partition()
-    }
-
-    fn end(&self) -> Offset {
-        Feed::end(&*self.log)
-    }
-
-    fn open(&self, from: Offset) -> Box<dyn Events> {
-        Box::new(PacedEvents {
-            events: self.log.open(from),
-            condition: self.condition.clone(),
-            rate: self.rate,
-            not_before: tokio::time::Instant::now(),
-        })
-    }
-}
-
-#[async_trait]
-impl Events for PacedEvents {
-    async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
-        tokio::time::sleep_until(self.not_before).await;
-        // A tenth of a second's worth at once, so that the pace is even.
-        let most = (self.rate / 10.0).ceil().max(1.0) as usize;
-        let read = self.events.next(max.min(most)).await?;
-        let selected = match &self.condition {
-            None => read.0.len(),
-            // What cannot be evaluated is decided by the lane; here it counts as selected.
-            Some(condition) => condition
-                .holds(&read.0)
-                .map_or(read.0.len(), |held| held.into_iter().filter(|held| *held).count()),
-        };
-        self.not_before = tokio::time::Instant::now() + Duration::from_secs_f64(selected as f64 / self.rate);
-        Ok(read)
     }
 }
 

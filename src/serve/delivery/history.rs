@@ -8,7 +8,7 @@ use pipeline::event::{format_timestamp, parse_timestamp};
 use pipeline::log::{Offset, PartitionId};
 use queries::Engine;
 use serde_json::Value;
-use sinks::service::{Counted, History};
+use sinks::service::{Counted, History, SETTLED_MAX, Settled};
 use std::sync::Arc;
 
 /// Answers from the query engine.
@@ -23,6 +23,24 @@ impl History for SqlHistory {
             format_timestamp(time)
         );
         Ok(self.row(&sql).await?["first"].as_u64())
+    }
+
+    async fn settled(
+        &self,
+        destination: &str,
+        partition: &PartitionId,
+        from: Offset,
+        since: Micros,
+    ) -> Result<Settled, String> {
+        let row = self.row(&settled_sql(destination, partition, from, since)).await?;
+        // Where there are none, there is no list.
+        let list = |name: &str| {
+            let numbers = row[name].as_array().into_iter().flatten().map(Value::as_u64);
+            numbers.collect::<Option<Vec<_>>>().ok_or_else(|| format!("`{name}` holds what is no number"))
+        };
+        let attempts =
+            list("attempts")?.into_iter().map(|attempt| u32::try_from(attempt).unwrap_or(u32::MAX));
+        Ok(Settled { done: list("done")?, unclear: list("unclear")?.into_iter().zip(attempts).collect() })
     }
 
     async fn failing(&self, destination: &str) -> Result<Option<(Micros, Micros)>, String> {
@@ -56,6 +74,35 @@ impl SqlHistory {
             serde_json::from_slice(&document.concat()).map_err(|error| error.to_string())?;
         Ok(document["rows"][0].clone())
     }
+}
+
+/// Dead events are none of it: they are tried once more. An intent is unclear while no record follows it.
+fn settled_sql(destination: &str, partition: &PartitionId, from: Offset, since: Micros) -> String {
+    let destination = destination.replace('\'', "''");
+    let since = format_timestamp(since);
+    format!(
+        "WITH decided AS (
+           SELECT unnest(offsets) AS log_offset, at, attempt,
+             outcome IN ('delivered', 'filtered', 'suppressed')
+               OR outcome = 'ambiguous' AND next_at IS NULL AS is_done,
+             outcome = 'intent' AND attempt > 0 AS is_intent
+           FROM delivery_records
+           WHERE destination = '{destination}' AND log_partition = '{partition}' AND replay IS NULL
+             AND last_offset >= {from} AND at >= '{since}' AND outcome NOT IN ('waiting', 'released')
+         ), by_event AS (
+           SELECT log_offset, bool_or(is_done) AS is_done, max(attempt) AS attempt,
+             max(at) FILTER (WHERE is_intent) AS intended, max(at) FILTER (WHERE NOT is_intent) AS other
+           FROM decided WHERE log_offset >= {from} GROUP BY log_offset
+         ), done AS (
+           SELECT log_offset FROM by_event WHERE is_done ORDER BY log_offset LIMIT {SETTLED_MAX}
+         ), unclear AS (
+           SELECT log_offset, attempt FROM by_event
+           WHERE NOT is_done AND intended IS NOT NULL AND (other IS NULL OR intended > other)
+         )
+         SELECT (SELECT array_agg(log_offset ORDER BY log_offset) FROM done) AS done,
+           (SELECT array_agg(log_offset ORDER BY log_offset) FROM unclear) AS unclear,
+           (SELECT array_agg(attempt ORDER BY log_offset) FROM unclear) AS attempts"
+    )
 }
 
 fn count_sql(spec: &ReplaySpec, oldest: Option<Micros>) -> String {

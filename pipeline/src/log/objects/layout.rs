@@ -21,6 +21,16 @@ pub(crate) enum Kind {
     Sealed,
     /// The end of the objects: the node keeps its records on its own disk from here on.
     Local,
+    /// The end of a partition whose node kept its records on its own disk and is gone: a backup was restored.
+    /// Should the disk turn up after all, what it holds behind the tables was acknowledged.
+    Ended,
+}
+
+impl Kind {
+    /// Whether the partition's own node must not go on.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(self, Self::Sealed | Self::Ended)
+    }
 }
 
 /// What an object says of itself.
@@ -61,6 +71,7 @@ impl Header {
             Kind::Group => 0,
             Kind::Sealed => 1,
             Kind::Local => 2,
+            Kind::Ended => 3,
         });
         bytes.resize(16, 0);
         bytes.extend_from_slice(self.partition.0.as_bytes());
@@ -91,6 +102,7 @@ impl Header {
             0 => Kind::Group,
             1 => Kind::Sealed,
             2 => Kind::Local,
+            3 => Kind::Ended,
             _ => return Err("it is of an unknown kind"),
         };
         let partition = std::str::from_utf8(&bytes[16..32]).map_err(|_| "it names no partition")?;

@@ -162,11 +162,17 @@ fn key(file: &DataFile) -> (&PartitionId, Offset) {
 /// [`LogError::Damaged`] naming the file that is missing or cannot be read, unless it is the newest
 /// commit; [`LogError::Store`] when a read failed.
 pub(super) async fn replay(location: &Location) -> Result<Option<Replayed>, LogError> {
+    replay_until(location, u64::MAX).await
+}
+
+/// As [`replay`], of the newest version that is no newer than `until`.
+pub(super) async fn replay_until(location: &Location, until: u64) -> Result<Option<Replayed>, LogError> {
     let log = Listing::read(location).await?;
     let Some(last) = log.commits.last().copied().max(log.checkpoints.keys().next_back().copied()) else {
         return Ok(None);
     };
-    let (mut state, checkpoint) = newest_checkpoint(location, &log).await?;
+    let last = last.min(until);
+    let (mut state, checkpoint) = newest_checkpoint(location, &log, last).await?;
     let next = checkpoint.map_or(0, |version| version + 1);
     let mut damaged = None;
     let commits = futures::stream::iter(next..=last).map(|version| async move {
@@ -210,8 +216,12 @@ pub(super) fn commit_path(version: u64) -> Path {
 
 /// The newest checkpoint that can be read, and its version. An unreadable one is passed over: the
 /// commits since the one before, if they are all there, say the same.
-async fn newest_checkpoint(location: &Location, log: &Listing) -> Result<(State, Option<u64>), LogError> {
-    for (&version, paths) in log.checkpoints.iter().rev() {
+async fn newest_checkpoint(
+    location: &Location,
+    log: &Listing,
+    until: u64,
+) -> Result<(State, Option<u64>), LogError> {
+    for (&version, paths) in log.checkpoints.range(..=until).rev() {
         match checkpoint::read(&*location.objects, paths).await {
             Ok(changes) => {
                 let mut state = State::new(location.kind);
@@ -229,14 +239,14 @@ async fn newest_checkpoint(location: &Location, log: &Listing) -> Result<(State,
 
 /// What lies in `_delta_log`.
 #[derive(Debug, Default)]
-struct Listing {
-    commits: BTreeSet<u64>,
+pub(super) struct Listing {
+    pub(super) commits: BTreeSet<u64>,
     /// The complete checkpoints and their parts in order.
-    checkpoints: BTreeMap<u64, Vec<Path>>,
+    pub(super) checkpoints: BTreeMap<u64, Vec<Path>>,
 }
 
 impl Listing {
-    async fn read(location: &Location) -> Result<Self, LogError> {
+    pub(super) async fn read(location: &Location) -> Result<Self, LogError> {
         let mut listing = Self::default();
         let mut parts: BTreeMap<(u64, u64), BTreeMap<u64, Path>> = BTreeMap::new();
         let prefix = Path::from("_delta_log");

@@ -54,6 +54,21 @@ pub struct SegmentReport {
     pub bytes: u64,
 }
 
+/// The partition that a WAL directory is of, whoever has it open; `None` when there is no WAL.
+///
+/// # Errors
+/// [`LogError::Damaged`] when the directory does not name one; [`LogError::Store`] when the disk fails.
+pub fn partition(fs: impl WalFs, dir: &Path) -> Result<Option<PartitionId>, LogError> {
+    match fs.list(dir) {
+        Ok(names) if names.iter().any(|name| name == scan::PARTITION) => {
+            scan::read_partition(&fs, dir).map(Some)
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::store(format!("reading `{}`", dir.display()), error)),
+    }
+}
+
 /// Opens a WAL for reading; `None` when there is none or a server has it open.
 ///
 /// # Errors

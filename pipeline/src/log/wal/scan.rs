@@ -194,7 +194,7 @@ fn number_of(name: &str) -> Option<u64> {
     (segment_name(number) == name).then_some(number)
 }
 
-fn read_partition(fs: &dyn WalFs, dir: &Path) -> Result<PartitionId, LogError> {
+pub(super) fn read_partition(fs: &dyn WalFs, dir: &Path) -> Result<PartitionId, LogError> {
     let path = dir.join(PARTITION);
     let mut bytes = [0; 256];
     let read = fs.open(&path, Access::Read).and_then(|file| file.read_at(0, &mut bytes));

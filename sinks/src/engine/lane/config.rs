@@ -28,7 +28,7 @@ pub struct LaneConfig {
     pub retry: RetryProfile,
     /// What every request passes, shared with the destination's other lanes.
     pub gates: Arc<Gates>,
-    /// For a replay: the first offset that it does not reach.
+    /// For a replay, or a partition that has ended: the first offset that the lane does not reach.
     pub end: Option<Offset>,
     /// The version of the connection's configuration, for the records.
     pub version: u64,
@@ -73,7 +73,7 @@ pub enum Command {
 pub enum Ended {
     /// It was told to.
     Stopped,
-    /// A replay has decided everything it was to reach.
+    /// It has decided everything that it was to reach.
     Finished,
     /// The journal takes no more records. Nothing is lost; the process has to start anew.
     Journal(JournalError),
