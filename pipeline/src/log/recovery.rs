@@ -6,9 +6,10 @@ use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::lease::Lease;
-use super::maintenance::Maintenance;
+use super::maintenance::{Maintenance, TICK};
 use super::objects::{Objects, Owner};
 use super::published::{Published, bounds};
+use super::retention::{KeepingCell, Notices, Remover};
 use super::rows::Rows;
 use super::store::Store;
 use super::table::{DataFile, Table, TableKind, TableSnapshot, WalCover};
@@ -110,9 +111,18 @@ pub(super) async fn open_on(
         released: 0,
         config,
     };
-    let lease = Lease::new(&store, "log", &partition.0, clock);
-    let maintenance =
-        Maintenance { tables, lease, stopped: stopped.clone(), published: Some(Arc::clone(&published)) };
+    let lease = Lease::new(&store, "log", &partition.0, clock.clone());
+    let keeping = KeepingCell::default();
+    let maintenance = Maintenance {
+        tick: TICK,
+        lease,
+        stopped: stopped.clone(),
+        published: Some(Arc::clone(&published)),
+        keeping: Arc::clone(&keeping),
+        remover: Remover::new(tables.clone(), clock.clone()),
+        notices: Some(Notices::new(&store, partition.clone(), clock.clone())),
+        tables,
+    };
     let watched = Arc::clone(&published);
     let committed = move || watched.pin().1[TableKind::Receipts.index()];
     let background = vec![
@@ -127,6 +137,9 @@ pub(super) async fn open_on(
         tail,
         wal: reader,
         published,
+        keeping,
+        store,
+        clock,
         commands,
         background: Mutex::new(background),
         stop,

@@ -11,6 +11,8 @@ mod commit;
 mod compact;
 mod encode;
 mod history;
+mod holes;
+mod metadata;
 mod open;
 pub mod promoted;
 mod replay;
@@ -21,6 +23,7 @@ pub use append::TableAppend;
 pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
 pub use history::CommitSummary;
+pub use holes::{Hole, HoleReason};
 
 pub use open::WalCover;
 pub(crate) use schema::{CONTEXT, CONTEXT_COLUMNS, Section, Type, element, number_element};
@@ -115,6 +118,8 @@ pub struct TableSnapshot {
     pub committed: HashMap<PartitionId, Offset>,
     /// The promoted columns; only events have any.
     pub promoted: Arc<Promoted>,
+    /// What was taken out of the table for good, by partition and offset.
+    pub holes: Arc<Vec<Hole>>,
 }
 
 /// The owner of one table: there is one in a process.
@@ -123,6 +128,7 @@ pub struct TableSnapshot {
 ///   offset is the Delta transaction version of its partition and is the only cursor.
 /// - The table's files never overlap within a partition, and compaction keeps every row and its
 ///   place.
+/// - Rows go for good by [`Table::take_out`] alone, whose commit lists them as a [`Hole`].
 /// - A file is taken from the store only when it has been inactive for the retention time.
 pub struct Table {
     location: Location,
@@ -189,6 +195,7 @@ impl Location {
             files: Arc::clone(&state.files),
             committed: state.committed.clone(),
             promoted: Arc::clone(&state.promoted),
+            holes: Arc::clone(&state.holes),
         }
     }
 }
