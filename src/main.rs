@@ -13,6 +13,7 @@ mod import;
 mod keys;
 mod output;
 mod reads;
+mod retention;
 mod serve;
 mod settings;
 mod source;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ApiKey(args) => api_key::run(args).await?,
         Command::Keys(args) => keys::run(args).await?,
         Command::Adopt(args) => adopt::run(args).await?,
+        Command::Retention(args) => retention::run(args).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {

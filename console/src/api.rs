@@ -12,6 +12,7 @@ mod integrations;
 mod keys;
 mod rejected;
 mod replays;
+mod retention;
 mod search;
 mod sources;
 mod sql;
@@ -71,6 +72,7 @@ fn endpoints() -> Vec<Endpoint> {
         delete("/columns", Admin, |route| route.to(columns::unpin)),
         get("/commits", Read, |route| route.to(commits::list)),
         get("/compactions", Read, |route| route.to(commits::compactions)),
+        get("/retention", Read, |route| route.to(retention::show)),
         get("/integrations", Read, |route| route.to(integrations::list)),
         get("/integrations/{vendor}", Read, |route| route.to(integrations::show)),
         get("/connections", Read, |route| route.to(connections::list)),

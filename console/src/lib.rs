@@ -14,6 +14,7 @@ mod logged;
 mod parameters;
 mod problem;
 mod reads;
+mod retention;
 
 pub use api::configure;
 pub use columns::{Column, ColumnList, Columns, ColumnsError, WithoutColumn};
@@ -26,8 +27,10 @@ pub use logged::{
     Admission, Commits, CommitsOf, LoggedEvent, News, Page, Place as PagePlace, RejectedEvent, Search,
 };
 pub use reads::{
-    Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+    Account, AccountPlace, Accounts, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads,
+    Refusal, Rows, StoredAt, Totals,
 };
+pub use retention::{DueDays, Kept, Needed, Removed, Retention};
 
 use pipeline::Clock;
 use pipeline::connection::Connections;
