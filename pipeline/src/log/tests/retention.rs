@@ -292,9 +292,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..4_u8, 0..3_u8).prop_map(|(events, rejected)| Step::Append { events, rejected }),
         3 => Just(Step::Flush),
-        4 => (1..60_u16).prop_map(|hours| Step::Pass { hours }),
+        4 => (1..240_u16).prop_map(|hours| Step::Pass { hours }),
         2 => Just(Step::Compact),
-        3 => proptest::option::of(0..30_u8).prop_map(|needed_back| Step::Remove { needed_back }),
+        4 => proptest::option::of(0..30_u8).prop_map(|needed_back| Step::Remove { needed_back }),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Crash),
         1 => Just(Step::Restart),
@@ -382,7 +382,7 @@ proptest! {
 
     #[test]
     fn nothing_within_the_limit_is_lost_and_nothing_is_read_twice(
-        steps in proptest::collection::vec(step(), 1..30),
+        steps in proptest::collection::vec(step(), 10..40),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(live(steps));
