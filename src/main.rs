@@ -15,6 +15,7 @@ mod keys;
 mod output;
 mod reads;
 mod restore;
+mod retention;
 mod serve;
 mod settings;
 mod source;
@@ -65,6 +66,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Adopt(args) => adopt::run(args).await?,
         Command::Backup(args) => backup::run(args).await?,
         Command::Restore(args) => return restore::run(args).await,
+        Command::Retention(args) => retention::run(args).await?,
         Command::Doctor(args) => return doctor::run(args).await,
         Command::Verify(args) => return verify::run(args).await,
         Command::Bench(args) => match args.command {

@@ -1,15 +1,17 @@
 //! The console's reads, answered by the room of queries.
 
+mod accounts;
 mod admitted;
 mod commits;
 mod follow;
 mod logged;
+pub(crate) mod retention;
 
 use crate::settings::Settings;
 use anyhow::Context;
 use console::{
-    Account, AccountsOf, Commits, CommitsOf, Delivered, Format, InSource, Life, LoggedEvent, News, Page,
-    Place, ReadError, Reads, Refusal, RejectedEvent, Rows, Search, StoredAt,
+    Accounts, AccountsOf, Commits, CommitsOf, Delivered, Format, InSource, Life, LoggedEvent, News, Page,
+    Place, ReadError, Reads, Refusal, RejectedEvent, Retention, Rows, Search, StoredAt,
 };
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -126,6 +128,18 @@ impl Reads for EngineReads {
         async move { commits::page(&engine, of).await }.boxed()
     }
 
+    fn retention(&self) -> BoxFuture<'static, Result<Retention, ReadError>> {
+        let (engine, log) = (Arc::clone(&self.engine), Arc::clone(&self.log));
+        async move {
+            let tables = engine.tables();
+            let overview = log.retention(tables).await;
+            overview
+                .map(|found| retention::shown(&found))
+                .map_err(|error| ReadError::Failed(error.to_string()))
+        }
+        .boxed()
+    }
+
     fn follow(
         &self,
         equal: Vec<(&'static str, String)>,
@@ -146,17 +160,9 @@ impl Reads for EngineReads {
         .boxed()
     }
 
-    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>> {
+    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Accounts, ReadError>> {
         let engine = Arc::clone(&self.engine);
-        async move {
-            let answer = engine.query(&accounts_sql(&of)).await.map_err(read_error)?;
-            let answer: Answered<Account> = objects(answer).await?;
-            if answer.truncated {
-                return Err(ReadError::Limit("too many accounts; narrow them with `from` and `to`".into()));
-            }
-            Ok(answer.rows)
-        }
-        .boxed()
+        async move { accounts::page(&engine, of).await }.boxed()
     }
 }
 
@@ -205,19 +211,6 @@ async fn deliveries(engine: &Engine, place: &Place) -> Result<Vec<Delivered>, Re
     }
 }
 
-fn accounts_sql(of: &AccountsOf) -> String {
-    let time = |comparison: &str, time: Option<Micros>| {
-        time.map(|time| format!("hour {comparison} '{}'", format_timestamp(time)))
-    };
-    let source = of.source.as_ref().map(|source| format!("source = '{}'", source.replace('\'', "''")));
-    let conditions: Vec<_> = [time(">=", of.from), time("<", of.to), source].into_iter().flatten().collect();
-    let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
-    format!(
-        "SELECT source, hour, received, accepted, duplicate, rejected, unaccounted FROM accounting
-         WHERE {conditions} ORDER BY hour, source"
-    )
-}
-
 fn life(report: EventReport) -> Life {
     let sources = report.sources.into_iter().map(in_source).collect();
     Life { message_id: report.message_id, sources, truncated: report.truncated }
@@ -258,22 +251,5 @@ fn read_error(error: SqlError) -> ReadError {
         SqlError::TooLong { .. } | SqlError::TooMuchMemory { .. } => ReadError::Limit(message),
         SqlError::Busy { .. } => ReadError::Busy(message),
         SqlError::Failed { .. } => ReadError::Failed(message),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accounts_are_selected_by_time_and_source_and_nothing_else() {
-        assert!(accounts_sql(&AccountsOf::default()).contains("WHERE true"));
-        let of = AccountsOf { from: Some(0), to: Some(3_600_000_000), source: Some("a' OR 'b".into()) };
-        let sql = accounts_sql(&of);
-        assert!(
-            sql.contains("hour >= '1970-01-01T00:00:00.000000Z' AND hour < '1970-01-01T01:00:00"),
-            "{sql}"
-        );
-        assert!(sql.contains("source = 'a'' OR ''b'"), "{sql}");
     }
 }

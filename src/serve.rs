@@ -68,6 +68,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let process_key = Secret::api_key()?;
     let delivery = Delivery::open(&settings, &sqlite, &clock).await?;
     let engine = reads::engine(delivery.snapshots(&log), &settings, Some(reads::spill_dir(&settings.data)))?;
+    delivery.retain(&log, settings.retention);
     let connections = Arc::clone(&delivery.connections);
     let delivering = delivery.start(&log, &engine);
     let answers = Answers { service: Arc::clone(&delivering.service), clock: clock.clone() };

@@ -12,7 +12,9 @@ mod values;
 pub(crate) use known::{KNOWN, Scope, Setting};
 pub(crate) use values::{LogFormat, Private};
 
+use pipeline::clock::HOUR;
 use pipeline::log::Durability;
+use pipeline::log::retention::Limits;
 use pipeline::log::store::StoreConfig;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) wal_bytes_max: u64,
     pub(crate) dedup_window_h: u64,
     pub(crate) dedup_memory_bytes_max: u64,
+    pub(crate) retention: Limits,
     pub(crate) body_timeout: Duration,
     pub(crate) request_bytes_max: u64,
     pub(crate) rate_limit_source: u64,
@@ -170,6 +173,30 @@ impl Settings {
         if self.commit_bytes > self.wal_bytes_max / 2 {
             return wrong("setting `commit_bytes` is over half of `wal_bytes_max`: allowed is at most half");
         }
+        self.check_retention()
+    }
+
+    fn check_retention(&self) -> Result<(), WrongSetting> {
+        let Limits { events, rejected, receipts, .. } = self.retention;
+        let window = i64::try_from(self.dedup_window_h).unwrap_or(i64::MAX).saturating_mul(HOUR);
+        if events.is_some_and(|events| events < window) {
+            return Err(WrongSetting(format!(
+                "setting `retention_events` is shorter than `dedup_window_h`, which is {} hours: the ids that tell \
+                 repeats are found in the events when their index is made anew; allowed is at least {}d",
+                self.dedup_window_h,
+                self.dedup_window_h.div_ceil(24)
+            )));
+        }
+        let kept = |limit: Option<i64>| limit.unwrap_or(i64::MAX);
+        for (name, limit) in [("retention_events", events), ("retention_rejected", rejected)] {
+            if kept(receipts) < kept(limit) {
+                let longer = if limit.is_some() { "is longer" } else { "is not set, which keeps for ever" };
+                return Err(WrongSetting(format!(
+                    "setting `retention_receipts` is set and `{name}` {longer}: receipts account for what they \
+                     came with, so allowed is at least as long as that"
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -187,6 +214,7 @@ impl Settings {
             wal_bytes_max: 0,
             dedup_window_h: 0,
             dedup_memory_bytes_max: 0,
+            retention: Limits::default(),
             body_timeout: Duration::ZERO,
             request_bytes_max: 0,
             rate_limit_source: 0,

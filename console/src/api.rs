@@ -13,6 +13,7 @@ mod keys;
 mod partitions;
 mod rejected;
 mod replays;
+mod retention;
 mod search;
 mod sources;
 mod sql;
@@ -76,6 +77,7 @@ fn endpoints() -> Vec<Endpoint> {
         get("/compactions", Read, |route| route.to(commits::compactions)),
         get("/partitions", Read, |route| route.to(partitions::list)),
         post("/partitions/{id}/adopt", Admin, |route| route.to(partitions::adopt)),
+        get("/retention", Read, |route| route.to(retention::show)),
         get("/integrations", Read, |route| route.to(integrations::list)),
         get("/integrations/{vendor}", Read, |route| route.to(integrations::show)),
         get("/connections", Read, |route| route.to(connections::list)),

@@ -15,6 +15,7 @@ mod parameters;
 mod partitions;
 mod problem;
 mod reads;
+mod retention;
 
 pub use api::configure;
 pub use columns::{Column, ColumnList, Columns, ColumnsError, WithoutColumn};
@@ -28,8 +29,10 @@ pub use logged::{
 };
 pub use partitions::{Adoption, Committed, Partition, Partitions, PartitionsError};
 pub use reads::{
-    Account, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads, Refusal, Rows, StoredAt,
+    Account, AccountPlace, Accounts, AccountsOf, Delivered, Format, InSource, Life, Place, ReadError, Reads,
+    Refusal, Rows, StoredAt, Totals,
 };
+pub use retention::{DueDays, Kept, Needed, Removed, Retention};
 
 use pipeline::Clock;
 use pipeline::connection::Connections;

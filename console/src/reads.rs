@@ -1,6 +1,7 @@
 //! What the console asks of the log, and the binary answers.
 
 use crate::logged::{Commits, CommitsOf, LoggedEvent, News, Page, RejectedEvent, Search};
+use crate::retention::Retention;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -26,6 +27,8 @@ pub trait Reads: Send + Sync {
     ) -> BoxFuture<'static, Result<Option<RejectedEvent>, ReadError>>;
     /// Commits to a table, newest first.
     fn commits(&self, of: CommitsOf) -> BoxFuture<'static, Result<Commits, ReadError>>;
+    /// How long the tables keep their rows, what is due, and what was removed.
+    fn retention(&self) -> BoxFuture<'static, Result<Retention, ReadError>>;
     /// What comes in, behind `after` or from now on, where all of `equal` hold; it ends with the server.
     fn follow(
         &self,
@@ -34,8 +37,8 @@ pub trait Reads: Send + Sync {
     ) -> BoxStream<'static, Result<News, ReadError>>;
     /// What became of a message id; one that never came is no error.
     fn event(&self, message_id: String) -> BoxFuture<'static, Result<Life, ReadError>>;
-    /// The accounts of each source and hour that match.
-    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Vec<Account>, ReadError>>;
+    /// A page of the accounts of each source and hour that match, by hour and source.
+    fn accounts(&self, of: AccountsOf) -> BoxFuture<'static, Result<Accounts, ReadError>>;
 }
 
 /// Rows as they go out, in pieces.
@@ -212,6 +215,63 @@ pub struct AccountsOf {
     pub to: Option<Micros>,
     /// Of this source only.
     pub source: Option<String>,
+    /// Behind the page that gave this as [`Accounts::next`].
+    pub after: Option<AccountPlace>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A place between accounts: behind that of this hour and source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPlace {
+    /// The start of the hour.
+    pub hour: Micros,
+    /// The source.
+    pub source: String,
+}
+
+impl AccountPlace {
+    /// The place as a client is given it.
+    pub(crate) fn cursor(&self) -> String {
+        format!("{}.{}", self.hour, self.source)
+    }
+
+    /// The place that a client gives back.
+    pub(crate) fn parse(cursor: &str) -> Option<Self> {
+        let (hour, source) = cursor.split_once('.')?;
+        let hour = hour.parse().ok()?;
+        (1..=64).contains(&source.len()).then(|| Self { hour, source: source.to_owned() })
+    }
+}
+
+/// Some of the accounts that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// Where the next page begins; `None` when there is nothing more.
+    pub next: Option<AccountPlace>,
+    /// The sums of all that match, on whatever page; with the first page only.
+    pub totals: Option<Totals>,
+}
+
+/// Sums of accounts, with the words of [`Account`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Totals {
+    /// The sum of [`Account::received`].
+    pub received: u64,
+    /// The sum of [`Account::accepted`].
+    pub accepted: u64,
+    /// The sum of [`Account::duplicate`].
+    pub duplicate: u64,
+    /// The sum of [`Account::rejected`].
+    pub rejected: u64,
+    /// The sum of [`Account::accepted_expired`].
+    pub accepted_expired: u64,
+    /// The sum of [`Account::rejected_expired`].
+    pub rejected_expired: u64,
+    /// The sum of [`Account::unaccounted`].
+    pub unaccounted: i64,
 }
 
 /// The account of one source in one hour.
@@ -223,12 +283,16 @@ pub struct Account {
     pub hour: String,
     /// Items counted before anything was decided about them.
     pub received: u64,
-    /// Events stored.
+    /// Events that are stored.
     pub accepted: u64,
     /// Events that had been stored before.
     pub duplicate: u64,
     /// Events kept aside because they broke a rule.
     pub rejected: u64,
-    /// `received` without the three others: 0, or something is wrong.
+    /// Events that were stored and that retention has removed since.
+    pub accepted_expired: u64,
+    /// Events that were kept aside and that retention has removed since.
+    pub rejected_expired: u64,
+    /// `received` without all others: 0, or something is wrong.
     pub unaccounted: i64,
 }

@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod journal;
 pub mod lane_store;
+pub mod needs;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;

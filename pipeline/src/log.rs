@@ -19,6 +19,7 @@ mod objects;
 mod published;
 mod reader;
 mod recovery;
+pub mod retention;
 pub(crate) mod rows;
 pub mod store;
 mod stored;
@@ -44,6 +45,7 @@ use committer::Command;
 use fresh::FreshRows;
 use futures::stream::BoxStream;
 use published::Published;
+use retention::{Keeping, KeepingCell, Limits, Need, Needs, Notices, Overview};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -243,7 +245,8 @@ impl LogError {
 ///    loss of the machine, too: they are an object in the store, and another node can [`adopt()`] them.
 /// 2. **Atomic.** A reader sees all of one append or none of it.
 /// 3. **Ordered.** Offsets are dense at append and follow its order; `received_at` (µs) strictly
-///    increases. A reader sees no gap and no repeat, across restarts, commits and compaction.
+///    increases. A reader sees no gap and no repeat, across restarts, commits and compaction, but for
+///    what [`retention`] removed, which is listed as a [`table::Hole`].
 /// 4. **Exactly once from WAL to table.** The last offset of a commit is the Delta transaction of
 ///    the partition; recovery goes on behind it.
 /// 5. **Deduplicated** by (source, message id) over a window. A duplicate of an id still in flight
@@ -261,11 +264,13 @@ pub struct Log {
     tail: Arc<Tail>,
     wal: WalReader,
     published: Arc<Published>,
+    keeping: KeepingCell,
+    store: store::Store,
+    clock: Clock,
     commands: mpsc::Sender<Command>,
     background: Mutex<Vec<JoinHandle<()>>>,
     stop: tokio::sync::watch::Sender<bool>,
     claims: tokio::sync::Mutex<claims::Claims>,
-    clock: Clock,
 }
 
 /// How the log is doing.
@@ -330,7 +335,7 @@ impl Log {
         Reader::new(self.partition.clone(), Arc::clone(&self.tail), self.wal.clone(), published, from)
     }
 
-    /// Takes in what other nodes have committed.
+    /// Takes in what other nodes have committed. It happens about once a second by itself.
     ///
     /// # Errors
     /// As [`Table::refresh`].
@@ -338,6 +343,30 @@ impl Log {
     /// [`Table::refresh`]: table::Table::refresh
     pub async fn refresh(&self) -> Result<(), LogError> {
         self.published.refresh().await
+    }
+
+    /// Has rows removed from now on that are older than `limits` and that nobody of `needs` needs; see
+    /// [`retention`]. Until it is called nothing is removed, and only the first call counts.
+    ///
+    /// Of several nodes on one bucket only one removes, for all of them: give all the same limits.
+    pub fn retain(&self, limits: Limits, needs: Arc<dyn Needs>) {
+        // The first call counts.
+        let _ = self.keeping.set(Keeping { limits, needs: Some(needs) });
+    }
+
+    /// What these tables keep and have lost by retention, what is due, and what that waits for.
+    ///
+    /// # Errors
+    /// [`LogError::Store`] when it cannot be known what the destinations need.
+    pub async fn retention(&self, tables: Vec<Arc<TableSnapshot>>) -> Result<Overview, LogError> {
+        let Some(keeping) = self.keeping.get() else {
+            return Ok(Overview::new(tables, Limits::default(), Vec::new(), self.clock.now()));
+        };
+        let mut needs: Vec<Need> = keeping.needs().await?.unwrap_or_default();
+        if keeping.limits.events.is_some() {
+            needs.extend(Notices::read(&self.store, Some(&self.partition), self.clock.now()).await?);
+        }
+        Ok(Overview::new(tables, keeping.limits, needs, self.clock.now()))
     }
 
     /// Changes which properties have columns of their own in `events`; see [`Table::change_columns`].

@@ -7,7 +7,7 @@ use crate::page::Span;
 use crate::promoted::ProjectionsThroughUnions;
 use crate::table::{FilterCache, LogTable, StatsCache};
 use crate::traits_fold::TraitsFold;
-use crate::{SqlError, statement, views};
+use crate::{SqlError, holes, statement, views};
 use datafusion::catalog::memory::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
 use datafusion::common::{DataFusionError, Result as PlanResult};
@@ -197,7 +197,12 @@ impl Engine {
 
     /// A table of the log as it is now; `None` where there is none of that kind.
     pub fn table(&self, kind: TableKind) -> Option<Arc<TableSnapshot>> {
-        self.snapshot().tables.into_iter().map(|view| view.table).find(|table| table.kind == kind)
+        self.tables().into_iter().find(|table| table.kind == kind)
+    }
+
+    /// All tables of the log as they are now.
+    pub fn tables(&self) -> Vec<Arc<TableSnapshot>> {
+        self.snapshot().tables.into_iter().map(|view| view.table).collect()
     }
 
     /// When the rows of each file of a table were received.
@@ -237,6 +242,7 @@ impl Planner {
             }
             schema.register_table(kind.sql_name().into(), Arc::new(table))?;
         }
+        schema.register_table(holes::HOLES.into(), Arc::new(holes::table(snapshot)?))?;
         let state = self.over(&(Arc::clone(&schema) as _))?;
         let has = |table: &str| schema.table_exist(table);
         for (name, sql) in views::VIEWS.into_iter().filter(|(name, _)| wanted(name)) {

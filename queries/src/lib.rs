@@ -2,7 +2,7 @@
 //!
 //! An [`Engine`] answers one read-only statement at a time over one [`pipeline::log::Snapshot`]:
 //! committed Parquet files and the rows that are not committed yet. Beside the log's own tables it
-//! has the views `accounting` and `profiles`. [`mod@format`] turns answers into JSON, CSV or text.
+//! has the views `accounting` and `profiles`, and `holes`, which lists what was removed. [`mod@format`] turns answers into JSON, CSV or text.
 //!
 //! It writes nothing, knows no HTTP route and calls no vendor.
 
@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod event_views;
 pub mod format;
+mod holes;
 mod json_casts;
 mod page;
 mod promoted;

@@ -1,7 +1,7 @@
 //! The views, written in SQL over the log's tables.
 
 /// Everything that can stand behind `FROM`.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "events",
     "rejected",
     "receipts",
@@ -9,6 +9,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "profiles",
     "deliveries",
     "delivery_records",
+    crate::holes::HOLES,
     crate::event_views::EVENT_VIEWS,
 ];
 
@@ -17,7 +18,9 @@ pub(crate) const NAMES: [&str; 8] = [
 /// `accounting`: for every source and hour (by the time the request was received) the items
 /// received, accepted, duplicate and rejected, and how many are `unaccounted` for. `received` and
 /// `duplicate` come from the receipts; `accepted` and `rejected` are counted from the rows of the
-/// tables, so that `unaccounted = 0` is a check.
+/// tables, so that `unaccounted = 0` is a check. `accepted_expired` and `rejected_expired` are those
+/// that retention has removed since: the receipts tell them, and `flowstate verify` checks that just as
+/// many rows are gone as `holes` lists.
 ///
 /// `profiles`: one row for each user id, from all sources but those made for tests.
 /// `anonymous_ids` are those that an `identify` or an `alias` names together with the user. Each

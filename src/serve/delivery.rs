@@ -12,8 +12,10 @@ use pipeline::connection::{ConnectionStore, Connections};
 use pipeline::control::sqlite::Sqlite;
 use pipeline::delivery::journal::JournalConfig;
 use pipeline::delivery::lane_store::LaneStore;
+use pipeline::delivery::needs::DestinationNeeds;
 use pipeline::delivery::table::{Deliveries, DeliveriesConfig};
 use pipeline::egress::{Egress, Policy};
+use pipeline::log::retention::Limits;
 use pipeline::log::{Log, Snapshot};
 use pipeline::seal::Keyring;
 use queries::{Conditions, Engine};
@@ -29,6 +31,7 @@ pub(super) use answers::Answers;
 pub(super) struct Delivery {
     deliveries: Arc<Deliveries>,
     pub(super) connections: Arc<Connections>,
+    store: Arc<dyn ConnectionStore>,
     lanes: Arc<dyn LaneStore>,
     compiler: Arc<dyn Compiler>,
     egress: Egress,
@@ -99,13 +102,14 @@ impl Delivery {
         let egress = Egress::new(policy)?;
         let compiler: Arc<dyn Compiler> = Arc::new(Conditions::new()?);
         let store: Arc<dyn ConnectionStore> = Arc::clone(sqlite) as _;
-        let connections = Connections::new(store, keyring, Arc::clone(&compiler), clock.clone());
+        let connections = Connections::new(Arc::clone(&store), keyring, Arc::clone(&compiler), clock.clone());
         forward::ensure(&connections, settings).await?;
         let lanes: Arc<dyn LaneStore> = Arc::clone(sqlite) as _;
         let deliveries = deliveries(settings, Arc::clone(&lanes), clock).await?;
         Ok(Self {
             deliveries,
             connections: Arc::new(connections),
+            store,
             lanes,
             compiler,
             egress,
@@ -121,6 +125,13 @@ impl Delivery {
             snapshot.tables.push(deliveries.snapshot());
             snapshot
         }
+    }
+
+    /// Has rows removed that are older than their table keeps them, when destinations need them no more.
+    pub(super) fn retain(&self, log: &Log, limits: Limits) {
+        let (connections, lanes) = (Arc::clone(&self.store), Arc::clone(&self.lanes));
+        log.retain(limits, Arc::new(DestinationNeeds { connections, lanes }));
+        self.deliveries.retain(limits);
     }
 
     /// Starts to deliver.

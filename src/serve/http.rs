@@ -2,9 +2,11 @@
 
 mod machines;
 mod metered;
+mod request_id;
 
 use crate::settings::Settings;
 use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig, route};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
@@ -78,7 +80,10 @@ pub(super) fn serve(listening: Listening, rooms: Rooms) -> anyhow::Result<Server
             console::configure(config, rooms.console);
             machines::configure(config, rooms.log, rooms.wal_bytes_max, rooms.metrics);
         };
-        App::new().configure(rooms).default_service(route().to(ingest::unknown_path))
+        App::new()
+            .wrap(from_fn(request_id::identify))
+            .configure(rooms)
+            .default_service(route().to(ingest::unknown_path))
     })
     .workers(workers)
     .keep_alive(KEEP_ALIVE)

@@ -215,6 +215,40 @@ pub(crate) const KNOWN: &[Setting] = &[
         |s, text| put(&mut s.dedup_memory_bytes_max, bytes(text, MIB..=64 * GIB)),
     ),
     setting(
+        "retention_events",
+        Scope::Server,
+        "",
+        "How long events are kept, by the day they were received; for ever when not set. Destinations \
+         that are enabled get them first. No shorter than `dedup_window_h`; see `flowstate retention`",
+        DAYS,
+        |s, text| put(&mut s.retention.events, values::days(text).map(Some)),
+    ),
+    setting(
+        "retention_rejected",
+        Scope::Server,
+        "",
+        "How long rejected events are kept; for ever when not set",
+        DAYS,
+        |s, text| put(&mut s.retention.rejected, values::days(text).map(Some)),
+    ),
+    setting(
+        "retention_receipts",
+        Scope::Server,
+        "",
+        "How long receipts are kept, which account for every item; for ever when not set. No shorter \
+         than `retention_events` and `retention_rejected`",
+        DAYS,
+        |s, text| put(&mut s.retention.receipts, values::days(text).map(Some)),
+    ),
+    setting(
+        "retention_deliveries",
+        Scope::Server,
+        "",
+        "How long it is kept what became of events at destinations; for ever when not set",
+        DAYS,
+        |s, text| put(&mut s.retention.deliveries, values::days(text).map(Some)),
+    ),
+    setting(
         "body_timeout_s",
         Scope::Server,
         "30",
@@ -311,4 +345,5 @@ pub(crate) const KNOWN: &[Setting] = &[
     )),
 ];
 
+const DAYS: &str = "a number of days such as 400d, from 1d to 36500d";
 const KEY: &str = "a key of 16 to 200 visible ASCII characters without colons";

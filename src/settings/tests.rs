@@ -81,6 +81,10 @@ const WRONG: &[(&str, &str)] = &[
     ("wal_bytes_max", "99999999999TiB"),
     ("dedup_window_h", "-1"),
     ("dedup_memory_bytes_max", "1KiB"),
+    ("retention_events", "400"),
+    ("retention_rejected", "0d"),
+    ("retention_receipts", "-1d"),
+    ("retention_deliveries", "1w"),
     ("body_timeout_s", "NaN"),
     ("request_bytes_max", "a lot"),
     ("sql_timeout_s", "1.5"),
@@ -134,10 +138,28 @@ fn settings_that_contradict_each_other_are_refused() {
     for (file, named) in [
         ("tls_key = 'a.pem'", "`tls_certificate`"),
         ("wal_bytes_max = '16MiB'\ncommit_bytes = '16MiB'", "`wal_bytes_max`"),
+        ("retention_events = '6d'", "`dedup_window_h`, which is 168 hours"),
+        ("retention_receipts = '30d'", "`retention_events` is not set"),
+        ("retention_receipts = '30d'\nretention_events = '20d'", "`retention_rejected` is not set"),
+        (
+            "retention_receipts = '30d'\nretention_events = '31d'\nretention_rejected = '30d'",
+            "`retention_events` is longer",
+        ),
     ] {
         let message = load(file, &[], &[]).unwrap_err();
         assert!(message.contains(named), "{message}");
     }
+}
+
+#[test]
+fn rows_are_kept_for_ever_or_for_so_many_days() {
+    assert_eq!(load("", &[], &[]).unwrap().retention, Limits::default());
+    let days = |days: i64| Some(days * 24 * HOUR);
+    let file = "retention_events = '7d'\nretention_rejected = '1d'\nretention_receipts = '7d'";
+    let expected = Limits { events: days(7), rejected: days(1), receipts: days(7), deliveries: days(36_500) };
+    let flags = [("retention_deliveries", "36500d")];
+    assert_eq!(load(file, &[], &flags).unwrap().retention, expected);
+    load("retention_events = '2d'\ndedup_window_h = 48", &[], &[]).unwrap();
 }
 
 #[test]

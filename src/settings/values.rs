@@ -1,5 +1,7 @@
 //! How the text of a setting becomes its value.
 
+use pipeline::Micros;
+use pipeline::clock::DAY;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,6 +51,12 @@ pub(super) fn put<T>(place: &mut T, value: Option<T>) -> Taken {
 
 pub(super) fn number(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
     text.parse().ok().filter(|number| allowed.contains(number))
+}
+
+/// Whole days, such as `400d`, in µs.
+pub(super) fn days(text: &str) -> Option<Micros> {
+    let days = number(text.strip_suffix('d')?, 1..=36_500)?;
+    i64::try_from(days).ok().map(|days| days * DAY)
 }
 
 /// Seconds, with or without a fraction.

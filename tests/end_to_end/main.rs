@@ -49,6 +49,8 @@ mod nodes;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod serving;

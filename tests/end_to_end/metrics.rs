@@ -86,23 +86,28 @@ fn the_log_in_json_is_one_object_a_line_and_tells_no_secret() {
     let query =
         Request::post("/api/v1/sql").bearer(ADMIN_KEY).json(&json!({ "sql": "SELECT broken FROM events" }));
     assert_eq!(server.send(&query).status, 400);
+    let followed = Request::get("/api/v1/sources").bearer(ADMIN_KEY).header("X-Request-Id", "followed-7");
+    let reply = server.send(&followed);
+    assert_eq!(reply.header("x-request-id"), Some("followed-7"));
+    assert!(server.send(&Request::get("/health")).header("x-request-id").is_some_and(|id| id.len() > 16));
     server.signal(rustix::process::Signal::TERM);
     until("the end to be logged", || server.said().contains("stopping").then_some(()));
     let said = server.said();
-    let mut lines = 0;
+    let (mut lines, mut of_the_request) = (0, 0);
     // What it tells a person at the start comes before, or names where it listens.
     for line in said.lines().filter(|line| !line.starts_with("listening on ")) {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
         for field in ["timestamp", "level", "target"] {
             assert!(object[field].is_string(), "no `{field}`: {line}");
         }
+        of_the_request += usize::from(object["span"]["request.id"] == "followed-7");
         // Other crates, which are heard at this level, have lines without a sentence.
         if object["target"].as_str().unwrap().starts_with("flowstate") {
             assert!(object["message"].is_string(), "no `message`: {line}");
             lines += 1;
         }
     }
-    assert!(lines > 0, "{said}");
+    assert!(lines > 0 && of_the_request > 0, "{said}");
     for told in [WRITE_KEY, ADMIN_KEY, "a-wrong-key-of-somebody", "Told In Confidence", "ada@example.com"] {
         assert!(!said.contains(told), "`{told}` stands in the log:\n{said}");
     }

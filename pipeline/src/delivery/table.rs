@@ -8,7 +8,8 @@ mod rows;
 use super::journal::{Journal, JournalConfig};
 use super::lane_store::LaneStore;
 use crate::Clock;
-use crate::log::maintenance::Maintenance;
+use crate::log::maintenance::{Maintenance, TICK};
+use crate::log::retention::{Keeping, KeepingCell, Limits, Remover};
 use crate::log::store::{Store, StoreConfig};
 use crate::log::table::{Table, TableKind, TableSnapshot, WalCover};
 use crate::log::wal::fs::{RealFs, WalFs};
@@ -43,6 +44,8 @@ pub struct Deliveries {
     lanes: Arc<dyn LaneStore>,
     flusher: tokio::sync::Mutex<Flusher>,
     flush_error: Mutex<Option<String>>,
+    keeping: KeepingCell,
+    clock: Clock,
     stop: watch::Sender<bool>,
 }
 
@@ -89,7 +92,8 @@ impl Deliveries {
         let (peeking, dir) = (fs.clone(), config.dir.clone());
         let held = blocking(move || Ok(Journal::peek(&peeking, &dir)?)).await?;
         let cover = held.map(|(partition, first)| WalCover { partition, first });
-        let table = Table::open_or_create(store, TableKind::Deliveries, clock, cover.as_ref()).await?;
+        let table =
+            Table::open_or_create(store, TableKind::Deliveries, clock.clone(), cover.as_ref()).await?;
         let committed = cover.and_then(|cover| table.committed(&cover.partition)).unwrap_or(0);
         let folded = positions(&*lanes).await?.into_iter().map(|lane| lane.journal).max().unwrap_or(0);
         let known = committed.max(folded);
@@ -114,6 +118,8 @@ impl Deliveries {
             lanes,
             flusher: tokio::sync::Mutex::new(Flusher { flushed, needed }),
             flush_error: Mutex::new(None),
+            keeping: KeepingCell::default(),
+            clock,
             stop,
         }))
     }
@@ -134,12 +140,29 @@ impl Deliveries {
         TableView::new(table, Arc::new(FreshRecords { journal, records }))
     }
 
+    /// Has records removed from the table from now on that are older than `limits` says of deliveries;
+    /// only the first call counts. Lanes do not need them: their state is in the journal and in their
+    /// checkpoints.
+    pub fn retain(&self, limits: Limits) {
+        // The first call counts.
+        let _ = self.keeping.set(Keeping { limits, needs: None });
+    }
+
     /// Flushes every 2 s, or as soon as 20,000 records wait, and looks after the table, until
     /// [`Deliveries::close`]. Give it a task of its own.
     pub async fn run(self: Arc<Self>) {
         let (tables, stopped) = (vec![Arc::clone(&self.table)], self.stop.subscribe());
         let lease = self.table.lease("deliveries", &self.journal.id().0);
-        let maintenance = Maintenance { tables, lease, stopped, published: None };
+        let maintenance = Maintenance {
+            tick: TICK,
+            lease,
+            stopped,
+            published: None,
+            keeping: Arc::clone(&self.keeping),
+            remover: Remover::new(tables.clone(), self.clock.clone()),
+            notices: None,
+            tables,
+        };
         tokio::join!(self.flush_when_due(), maintenance.run());
     }
 

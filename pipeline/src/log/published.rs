@@ -1,6 +1,6 @@
 //! What readers see: the newest version of each table, and how far back someone still reads the WAL.
 
-use super::table::{DataFile, Table, TableKind, TableSnapshot};
+use super::table::{DataFile, Hole, Table, TableKind, TableSnapshot};
 use super::{LogError, NotPromoted, Offset, PartitionId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +102,19 @@ impl Published {
     /// One of the tables.
     pub(crate) fn table(&self, kind: TableKind) -> &Arc<Table> {
         &self.tables[kind.index()]
+    }
+
+    /// The hole of `events` that a reader at `next` has before it, with no event of the tables between.
+    pub(crate) fn hole_at(&self, partition: &PartitionId, next: Offset) -> Option<Hole> {
+        let events = self.table(TableKind::Events).snapshot();
+        if events.holes.is_empty() {
+            return None;
+        }
+        let hole = events.holes_of(partition).find(|hole| hole.last >= next)?;
+        let comes_first = |file: &DataFile| {
+            file.partition == *partition && file.offsets.1 >= next && file.offsets.0 < hole.first
+        };
+        (!events.files.iter().any(comes_first)).then(|| hole.clone())
     }
 
     /// How far the WAL may be released when everything below `committed` is in the tables.

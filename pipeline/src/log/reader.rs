@@ -16,7 +16,8 @@ const WAL_BYTES: u64 = 4 << 20;
 
 /// Reads events in offset order, wherever they lie: in memory, in the WAL or in Parquet files.
 ///
-/// No gap and no repeat, across restarts, commits and compaction. It takes part in no decision
+/// No gap and no repeat, across restarts, commits and compaction; events that were removed for good are
+/// passed over, and the program's log says so. It takes part in no decision
 /// about what is kept: a reader that is far behind finds everything in the tables.
 pub struct Reader {
     pub(super) partition: PartitionId,
@@ -78,6 +79,9 @@ impl Reader {
                 }
                 continue;
             }
+            if self.pass_hole() {
+                return Ok(());
+            }
             self.moved.borrow_and_update();
             if let Some(groups) = self.tail.groups_from(self.next) {
                 if groups.is_empty() {
@@ -95,6 +99,23 @@ impl Reader {
                 None => self.open_file().await?,
             }
         }
+    }
+
+    /// Goes on behind events that were removed for good, and says whether it did. The WAL may still have
+    /// them, and nothing may come behind them yet.
+    fn pass_hole(&mut self) -> bool {
+        let Some(hole) = self.published.hole_at(&self.partition, self.next) else { return false };
+        metrics::counter!("flowstate_log_holes_passed_total").increment(1);
+        tracing::warn!(
+            partition = %self.partition,
+            from = self.next,
+            last = hole.last,
+            rows = hole.rows,
+            reason = hole.reason.as_str(),
+            "a reader goes on behind events that were removed from the log"
+        );
+        self.next = hole.last + 1;
+        true
     }
 
     /// The groups of the WAL from `next` on; `None` when it does not hold them any more.

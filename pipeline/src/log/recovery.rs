@@ -7,9 +7,10 @@ use super::committer::Committer;
 use super::dedup::{Dedup, DedupConfig, IdHash};
 use super::fresh::FreshRows;
 use super::lease::Lease;
-use super::maintenance::Maintenance;
+use super::maintenance::{Maintenance, TICK};
 use super::objects::{Objects, Owner};
 use super::published::{LOOKS_MAX, Others, Published, bounds, have_files_across};
+use super::retention::{KeepingCell, Notices, Remover};
 use super::rows::Rows;
 use super::store::Store;
 use super::table::{DataFile, Table, TableKind, TableSnapshot, WalCover};
@@ -111,10 +112,18 @@ pub(super) async fn open_on(
         released: 0,
         config,
     };
-    let log_clock = clock.clone();
-    let lease = Lease::new(&store, "log", &partition.0, clock);
-    let maintenance =
-        Maintenance { tables, lease, stopped: stopped.clone(), published: Some(Arc::clone(&published)) };
+    let lease = Lease::new(&store, "log", &partition.0, clock.clone());
+    let keeping = KeepingCell::default();
+    let maintenance = Maintenance {
+        tick: TICK,
+        lease,
+        stopped: stopped.clone(),
+        published: Some(Arc::clone(&published)),
+        keeping: Arc::clone(&keeping),
+        remover: Remover::new(tables.clone(), clock.clone()),
+        notices: Some(Notices::new(&store, partition.clone(), clock.clone())),
+        tables,
+    };
     let watched = Arc::clone(&published);
     let committed = move || watched.pin().1[TableKind::Receipts.index()];
     let background = vec![
@@ -129,11 +138,13 @@ pub(super) async fn open_on(
         tail,
         wal: reader,
         published,
+        keeping,
+        store,
+        clock,
         commands,
         background: Mutex::new(background),
         stop,
         claims: tokio::sync::Mutex::new(Claims::default()),
-        clock: log_clock,
     })
 }
 

@@ -13,6 +13,8 @@ mod encode;
 mod export;
 mod filters;
 mod history;
+mod holes;
+mod metadata;
 mod open;
 pub mod promoted;
 mod replay;
@@ -24,6 +26,7 @@ pub use clean::{Cleaned, Retention};
 pub use compact::{Compacted, CompactionPolicy};
 pub use filters::IdFilters;
 pub use history::CommitSummary;
+pub use holes::{Hole, HoleReason};
 
 pub(crate) use export::{Exported, table_objects};
 pub use open::WalCover;
@@ -119,6 +122,8 @@ pub struct TableSnapshot {
     pub committed: HashMap<PartitionId, Offset>,
     /// The promoted columns; only events have any.
     pub promoted: Arc<Promoted>,
+    /// What was taken out of the table for good, by partition and offset.
+    pub holes: Arc<Vec<Hole>>,
 }
 
 /// The owner of one table: there is one in a process.
@@ -127,6 +132,7 @@ pub struct TableSnapshot {
 ///   offset is the Delta transaction version of its partition and is the only cursor.
 /// - The table's files never overlap within a partition, and compaction keeps every row and its
 ///   place.
+/// - Rows go for good by [`Table::take_out`] alone, whose commit lists them as a [`Hole`].
 /// - A file is taken from the store only when it has been inactive for the retention time.
 pub struct Table {
     location: Location,
@@ -198,6 +204,7 @@ impl Location {
             files: Arc::clone(&state.files),
             committed: state.committed.clone(),
             promoted: Arc::clone(&state.promoted),
+            holes: Arc::clone(&state.holes),
         }
     }
 }

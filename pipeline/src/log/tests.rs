@@ -6,6 +6,8 @@ use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use std::time::Duration;
 
+mod retention;
+
 const NOW: Micros = 1_768_478_400 * SECOND;
 
 struct Fixture {

@@ -1,5 +1,6 @@
 //! Proves the log: reads all of it and says exactly what is damaged.
 
+mod removed;
 mod walk;
 
 use super::objects::Objects;
@@ -10,6 +11,7 @@ use super::{LogConfig, LogError, Offset, PartitionId, blocking, groups_of_wal};
 use crate::Micros;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use removed::Removed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use walk::{Row, Rowwise, Walk};
@@ -50,7 +52,8 @@ impl Report {
 }
 
 /// Checks the WAL's groups and frames, every file that the tables name, that offsets are dense and
-/// received in order, and that every receipt agrees with its outcomes.
+/// received in order, and that every receipt agrees with its outcomes. Rows that retention removed may
+/// be missing: just as many as are listed, and just where.
 ///
 /// Reads only. A server that runs on the directory keeps its WAL to itself; then only the tables
 /// are checked and the report says so.
@@ -253,8 +256,9 @@ async fn check_objects(
     Ok(())
 }
 
-/// Walks over all rows of a partition in offset order: none is missing, none is there twice, each
-/// was received after the one before, and each receipt agrees with the rows that follow it.
+/// Walks over all rows of a partition in offset order: none is missing but those that were removed and
+/// are listed, none is there twice, each was received after the one before, and each receipt agrees with
+/// the rows that follow it.
 async fn check_partition(
     tables: &[Arc<TableSnapshot>],
     partition: &PartitionId,
@@ -265,7 +269,7 @@ async fn check_partition(
     // Rows behind the last receipt are of a commit that was broken off between two tables. The WAL
     // holds them, and the next start completes it.
     let end = super::published::bounds(tables, partition)[TableKind::Receipts.index()];
-    let mut walk = Walk::default();
+    let mut walk = Walk::over(Removed::new(tables, partition));
     let mut unreadable = Vec::new();
     for (index, stream) in streams.iter_mut().enumerate() {
         advance(stream, index, &mut heads, &mut unreadable).await;
@@ -277,14 +281,16 @@ async fn check_partition(
         walk.step(&row);
         advance(&mut streams[index], index, &mut heads, &mut unreadable).await;
     }
-    walk.end_of_request();
-    if walk.next < end {
-        walk.fault(format!("offsets {} to {} are missing", walk.next, end - 1));
-    }
+    walk.end(end);
     unreadable.append(&mut walk.faults);
     let detail = format!(
-        "{} records: {} received = {} accepted + {} duplicate + {} rejected",
-        walk.next, walk.totals[0], walk.totals[1], walk.totals[2], walk.totals[3]
+        "{} records: {} received = {} accepted + {} duplicate + {} rejected{}",
+        walk.records,
+        walk.totals[0],
+        walk.totals[1],
+        walk.totals[2],
+        walk.totals[3],
+        walk.removed.detail()
     );
     report.add(&format!("partition {partition}"), detail, unreadable);
     Ok(())

@@ -73,7 +73,7 @@ async fn statements_about_the_tables_are_answered() {
     let engine = lake.engine();
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
     let names: Vec<_> = rows(&engine, tables).await.iter().map(|row| row["table_name"].clone()).collect();
-    assert_eq!(names, ["accounting", "event_views", "events", "profiles", "receipts", "rejected"]);
+    assert_eq!(names, ["accounting", "event_views", "events", "holes", "profiles", "receipts", "rejected"]);
     assert!(!rows(&engine, "SHOW TABLES").await.is_empty());
     assert_eq!(rows(&engine, "DESCRIBE events").await[0]["column_name"], "log_partition");
     assert_eq!(rows(&engine, "SHOW COLUMNS FROM profiles").await.len(), 8);

@@ -1,6 +1,7 @@
 use crate::testing::{Lake, at, rejected, rows, value};
 use pipeline::clock::HOUR;
 use pipeline::event::{Event, Kind};
+use pipeline::log::table::{HoleReason, TableKind};
 use serde_json::{Value, json};
 
 const T: &str = "2026-03-01T09:00:00Z";
@@ -145,7 +146,8 @@ async fn every_item_is_accounted_for_by_source_and_hour() {
     lake.append_from("web", false, &[page("3", "a"), page("3", "a")], &[rejected("y")]).await;
     let row = |source: &str, hour: u32, received: u32, accepted: u32, duplicate: u32, rejected: u32| {
         json!({"source": source, "hour": format!("2026-03-01T{hour}:00:00.000000Z"), "received": received,
-            "accepted": accepted, "duplicate": duplicate, "rejected": rejected, "unaccounted": 0})
+            "accepted": accepted, "duplicate": duplicate, "rejected": rejected, "accepted_expired": 0,
+            "rejected_expired": 0, "unaccounted": 0})
     };
     let expected = [row("app", 10, 1, 1, 0, 0), row("web", 10, 5, 3, 1, 1), row("web", 11, 3, 0, 2, 1)];
     assert_eq!(rows(&engine, "SELECT * FROM accounting ORDER BY source, hour").await, expected);
@@ -170,4 +172,67 @@ async fn a_request_that_reaches_into_the_next_hour_counts_in_its_own() {
     assert_eq!(rows(&engine, sql).await, expected);
     lake.log.flush().await.unwrap();
     assert_eq!(rows(&engine, sql).await, expected);
+}
+
+/// Takes all files of these days, counted from the first, out of a table.
+async fn take_out(lake: &Lake, kind: TableKind, days: std::ops::Range<i32>) {
+    let table = lake.another_node(kind).await;
+    let files = table.snapshot().files.to_vec();
+    let first = files.iter().map(|file| file.received_date).min().unwrap();
+    let gone: Vec<_> =
+        files.into_iter().filter(|file| days.contains(&(file.received_date - first))).collect();
+    assert!(table.take_out(&gone, HoleReason::Retention).await.unwrap());
+    lake.log.refresh().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_retention_removed_has_columns_of_its_own_and_is_accounted_for() {
+    let lake = Lake::new().await;
+    let engine = lake.engine();
+    // Two days of which the first ends within a request: its last event and the rejected one are on the next.
+    lake.append_from("web", false, &[page("1", "a"), page("2", "a")], &[rejected("x")]).await;
+    lake.clock.advance(14 * HOUR - 3);
+    lake.append_from("app", false, &[page("3", "a"), page("4", "a"), page("5", "a")], &[rejected("y")]).await;
+    lake.append_from("web", false, &[page("1", "a"), page("6", "a")], &[]).await;
+    lake.log.flush().await.unwrap();
+    let sql = "SELECT source, received, accepted, duplicate, rejected, accepted_expired, rejected_expired, unaccounted \
+               FROM accounting ORDER BY hour, source";
+    let row = |source: &str, numbers: [i64; 7]| {
+        json!({"source": source, "received": numbers[0], "accepted": numbers[1], "duplicate": numbers[2],
+            "rejected": numbers[3], "accepted_expired": numbers[4], "rejected_expired": numbers[5],
+            "unaccounted": numbers[6]})
+    };
+    let before = [
+        row("web", [3, 2, 0, 1, 0, 0, 0]),
+        row("app", [4, 3, 0, 1, 0, 0, 0]),
+        row("web", [2, 1, 1, 0, 0, 0, 0]),
+    ];
+    assert_eq!(rows(&engine, sql).await, before);
+    assert_eq!(rows(&engine, "SELECT * FROM holes").await, Vec::<Value>::new());
+
+    take_out(&lake, TableKind::Events, 0..1).await;
+    let without_events = [
+        row("web", [3, 0, 0, 1, 2, 0, 0]),
+        row("app", [4, 1, 0, 1, 2, 0, 0]),
+        row("web", [2, 1, 1, 0, 0, 0, 0]),
+    ];
+    assert_eq!(rows(&engine, sql).await, without_events);
+    take_out(&lake, TableKind::Rejected, 0..1).await;
+    take_out(&lake, TableKind::Events, 0..1).await;
+    let only_receipts = [
+        row("web", [3, 0, 0, 0, 2, 1, 0]),
+        row("app", [4, 0, 0, 1, 3, 0, 0]),
+        row("web", [2, 0, 1, 0, 1, 0, 0]),
+    ];
+    assert_eq!(rows(&engine, sql).await, only_receipts);
+    let sql =
+        "SELECT table_name, first_offset, last_offset, \"rows\", reason, first_date, last_date FROM holes";
+    let hole = rows(&engine, &format!("{sql} WHERE table_name = 'events'")).await;
+    assert_eq!(
+        hole,
+        [
+            json!({"table_name": "events", "first_offset": 1, "last_offset": 10, "rows": 6, "reason": "retention",
+            "first_date": "2026-03-01", "last_date": "2026-03-02"})
+        ]
+    );
 }

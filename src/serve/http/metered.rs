@@ -69,6 +69,21 @@ const METRICS: &[(Kind, &str, &str)] = &[
     ),
     (Counter, "flowstate_log_commit_errors_total", "Commits that failed and are tried again"),
     (Counter, "flowstate_log_compactions_total", "Compactions, by table"),
+    (
+        Counter,
+        "flowstate_log_retention_rows_total",
+        "Rows removed because they were older than their table keeps them, by table",
+    ),
+    (
+        Gauge,
+        "flowstate_log_retention_waiting_rows",
+        "Rows older than their table keeps them that wait for a destination or another table, by table",
+    ),
+    (
+        Counter,
+        "flowstate_log_holes_passed_total",
+        "Times that a reader of the log went on behind events that were removed",
+    ),
     (Gauge, "flowstate_log_files", "Active Parquet files, by table"),
     (Gauge, "flowstate_log_dedup_memory_bytes", "Memory of the index that finds repeated message ids"),
     (

@@ -39,7 +39,7 @@ pub(crate) fn connection(id: &str, name: &str) -> Connection {
     }
 }
 
-fn replay(id: &str, connection: &str, created_at: i64) -> Replay {
+pub(crate) fn replay(id: &str, connection: &str, created_at: i64) -> Replay {
     Replay {
         id: id.into(),
         connection: connection.into(),

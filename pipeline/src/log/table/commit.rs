@@ -4,12 +4,12 @@
 //! library's own way costs more with every active file.
 
 use super::replay::{self, Change, Replayed, State, parse_commit};
-use super::{Location, Table};
+use super::{DataFile, Location, Table, TableKind, append};
 use crate::Micros;
 use crate::clock::HOUR;
 use crate::log::LogError;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
-use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::kernel::{Action, Remove, Transaction};
 use deltalake_core::logstore::{CommitOrBytes, LogStore as _};
 use deltalake_core::protocol::DeltaOperation;
 use serde_json::Value;
@@ -153,6 +153,22 @@ impl Table {
         state.apply(version, changes).map_err(|reason| damaged(&self.location, version, &reason))?;
         self.publish(state);
         Ok(())
+    }
+}
+
+/// The action that takes a file out of the table; `data_change` where its rows go with it.
+pub(super) fn remove(kind: TableKind, file: &DataFile, data_change: bool, now: Micros) -> Remove {
+    Remove {
+        path: file.path.clone(),
+        data_change,
+        deletion_timestamp: Some(now / 1_000),
+        extended_file_metadata: Some(true),
+        partition_values: Some(HashMap::from([(
+            kind.date_column().to_owned(),
+            append::date_text(file.received_date),
+        )])),
+        size: i64::try_from(file.bytes).ok(),
+        ..Remove::default()
     }
 }
 

@@ -6,17 +6,17 @@ mod choose;
 mod copy;
 
 use super::append::blocking;
-use super::commit::Proposal;
+use super::commit::{Proposal, remove};
 use super::encode::{Effort, Encoded, Encoder};
 use super::promoted::{FileFacts, Promoted};
 use super::replay::{self, State};
-use super::{DataFile, Location, Table, TableKind, append};
+use super::{DataFile, Location, Table, TableKind};
 use crate::Micros;
 use crate::clock::{DAY, HOUR};
 use crate::log::{LogError, Offset, PartitionId};
 use bytes::Bytes;
 use copy::Copier;
-use deltalake_core::kernel::{Action, Remove};
+use deltalake_core::kernel::Action;
 use deltalake_core::protocol::DeltaOperation;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -133,7 +133,7 @@ impl Table {
         let path = Path::from(add.path.as_str());
 
         let mut actions: Vec<Action> =
-            inputs.iter().map(|file| Action::Remove(remove(self.kind(), file, now))).collect();
+            inputs.iter().map(|file| Action::Remove(remove(self.kind(), file, false, now))).collect();
         actions.push(Action::Add(add));
         let proposal = Proposal {
             operation: DeltaOperation::Optimize {
@@ -254,19 +254,4 @@ fn are_active(state: &State, inputs: &[DataFile]) -> bool {
         .partition_point(|file| (&file.partition, file.offsets.0) < (&first.partition, first.offsets.0));
     let active = state.files[at..].iter().map(|file| &file.path);
     active.take(inputs.len()).eq(inputs.iter().map(|file| &file.path))
-}
-
-fn remove(kind: TableKind, file: &DataFile, now: Micros) -> Remove {
-    Remove {
-        path: file.path.clone(),
-        data_change: false,
-        deletion_timestamp: Some(now / 1_000),
-        extended_file_metadata: Some(true),
-        partition_values: Some(HashMap::from([(
-            kind.date_column().to_owned(),
-            append::date_text(file.received_date),
-        )])),
-        size: i64::try_from(file.bytes).ok(),
-        ..Remove::default()
-    }
 }

@@ -11,6 +11,7 @@ mod checkpoint;
 
 pub(super) use actions::{Change, parse_commit};
 
+use super::holes::{self, Hole};
 use super::promoted::Promoted;
 use super::{DataFile, Location, TableKind};
 use crate::log::{LogError, Offset, PartitionId};
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) committed: HashMap<PartitionId, Offset>,
     /// The promoted columns.
     pub(super) promoted: Arc<Promoted>,
+    /// What was taken out for good.
+    pub(super) holes: Arc<Vec<Hole>>,
 }
 
 /// A file that a commit removed.
@@ -78,8 +81,8 @@ pub(super) struct DamagedCommit {
 
 impl State {
     fn new(kind: TableKind) -> Self {
-        let (files, tombstones, committed, promoted) = Default::default();
-        Self { kind, version: 0, files, tombstones, committed, promoted }
+        let (files, tombstones, committed, promoted, holes) = Default::default();
+        Self { kind, version: 0, files, tombstones, committed, promoted, holes }
     }
 
     /// Takes in one commit, or one checkpoint.
@@ -108,7 +111,7 @@ impl State {
                         ));
                     }
                 }
-                Change::Metadata { format, schema, unpinned } => {
+                Change::Metadata { format, schema, unpinned, holes } => {
                     if format.as_deref() != Some(FORMAT_VERSION) {
                         let format = format.as_deref().unwrap_or("none");
                         return Err(format!(
@@ -117,6 +120,7 @@ impl State {
                     }
                     self.kind.check_delta_schema(&schema)?;
                     self.promoted = Arc::new(Promoted::of_metadata(&schema, unpinned.as_deref())?);
+                    self.holes = Arc::new(holes::of_metadata(holes.as_deref())?);
                 }
             }
         }

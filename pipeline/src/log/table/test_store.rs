@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Fails,
     /// It is done, but an error is answered. Puts only.
     LosesAnswer,
+    /// It never ends. Gets only.
+    Hangs,
     /// A put overwrites what is there, whatever was asked.
     Overwrites,
 }
@@ -87,7 +89,9 @@ impl<F: Fn(Operation, &Path) -> Fate + Send + Sync + 'static> ObjectStore for Te
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.decide(Operation::Get, path)?;
+        if self.decide(Operation::Get, path)? == Fate::Hangs {
+            std::future::pending::<()>().await;
+        }
         self.inner.get_opts(path, options).await
     }
 

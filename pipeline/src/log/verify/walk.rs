@@ -1,6 +1,7 @@
 //! A walk over all rows of a partition, in offset order across its tables.
 
 use super::FAULTS_MAX;
+use super::removed::Removed;
 use crate::Micros;
 use crate::log::stored::Rows;
 use crate::log::table::{DataFile, TableKind, TableSnapshot};
@@ -9,6 +10,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The rows of one table and partition in the order of their files, a batch at a time.
@@ -95,21 +97,29 @@ fn row(kind: TableKind, batch: &RecordBatch, at: usize) -> Option<Row> {
 
 #[derive(Default)]
 pub(super) struct Walk {
-    pub(super) next: Offset,
+    next: Offset,
+    /// Rows that there were.
+    pub(super) records: u64,
+    /// What may be missing.
+    pub(super) removed: Removed,
     received_at: Micros,
     pub(super) totals: [i64; 4],
     /// What the last receipt announced and what came since: events and rejected.
     announced: [i64; 2],
     came: [i64; 2],
+    /// The offset of the last receipt and those of its records.
     request: Offset,
+    of_request: Range<Offset>,
     pub(super) faults: Vec<String>,
 }
 
 impl Walk {
+    pub(super) fn over(removed: Removed) -> Self {
+        Self { removed, ..Self::default() }
+    }
+
     pub(super) fn step(&mut self, row: &Row) {
-        if row.offset > self.next {
-            self.fault(format!("offsets {} to {} are missing", self.next, row.offset - 1));
-        }
+        self.miss_up_to(row.offset);
         if row.offset < self.next {
             self.fault(format!("offset {} is there twice, in table {}", row.offset, row.kind.name()));
             return;
@@ -118,12 +128,15 @@ impl Walk {
             self.fault(format!("offset {} was received no later than the record before it", row.offset));
         }
         self.next = row.offset + 1;
+        self.records += 1;
         self.received_at = row.received_at;
         match row.receipt {
             None => self.came[usize::from(row.kind == TableKind::Rejected)] += 1,
             Some([received, accepted, duplicate, rejected, named]) => {
                 self.end_of_request();
                 (self.request, self.announced, self.came) = (row.offset, [accepted, rejected], [0, 0]);
+                let records = u64::try_from(accepted + rejected).unwrap_or(0);
+                self.of_request = row.offset + 1..row.offset + 1 + records;
                 if received != accepted + duplicate + rejected || duplicate != named {
                     self.fault(format!(
                         "receipt {}: {received} received, {accepted} accepted, {duplicate} duplicate \
@@ -138,8 +151,33 @@ impl Walk {
         }
     }
 
-    pub(super) fn end_of_request(&mut self) {
-        if self.announced != self.came {
+    /// Nothing comes any more, and the partition ends at `end`.
+    pub(super) fn end(&mut self, end: Offset) {
+        self.miss_up_to(end);
+        self.end_of_request();
+        for fault in self.removed.faults() {
+            self.fault(fault);
+        }
+    }
+
+    fn miss_up_to(&mut self, offset: Offset) {
+        if offset <= self.next {
+            return;
+        }
+        for missing in self.removed.miss(self.next..offset) {
+            self.fault(format!("offsets {} to {} are missing", missing.start, missing.end - 1));
+        }
+    }
+
+    /// Whether of this table fewer records came than the receipt announced, and some were removed there.
+    fn is_explained(&self, index: usize, kind: TableKind) -> bool {
+        self.came[index] < self.announced[index] && self.removed.concerns(kind, &self.of_request)
+    }
+
+    fn end_of_request(&mut self) {
+        let agrees =
+            |index: usize, kind| self.came[index] == self.announced[index] || self.is_explained(index, kind);
+        if !(agrees(0, TableKind::Events) && agrees(1, TableKind::Rejected)) {
             let ([accepted, rejected], [events, broken]) = (self.announced, self.came);
             self.fault(format!(
                 "receipt {}: {accepted} accepted and {rejected} rejected, but {events} events and {broken} \

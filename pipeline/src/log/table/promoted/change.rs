@@ -5,7 +5,6 @@ use crate::log::LogError;
 use crate::log::table::Table;
 use crate::log::table::commit::Proposal;
 use crate::log::table::replay::State;
-use deltalake_core::DeltaTable;
 use deltalake_core::kernel::{Action, Metadata, StructField};
 use deltalake_core::protocol::DeltaOperation;
 use serde_json::Value;
@@ -137,13 +136,14 @@ impl Table {
         self.refresh().await?;
         let mut state = self.state.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            let before = Arc::clone(&state.promoted);
+            let (before, holes) = (Arc::clone(&state.promoted), Arc::clone(&state.holes));
             let next = before.changed(change)?;
             if next == *before {
                 return Ok(before);
             }
             let proposal = self.proposal_of(&before, &next).await?;
-            let still = |state: &State| state.promoted == before;
+            // Another commit of metadata would be undone by ours.
+            let still = |state: &State| state.promoted == before && state.holes == holes;
             if self.commit(&mut state, proposal, still).await? {
                 return Ok(Arc::clone(&state.promoted));
             }
@@ -157,17 +157,7 @@ impl Table {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             LogError::store(format!("the columns of `{}` cannot be changed", self.kind().name()), error)
         };
-        let mut table = DeltaTable::new(Arc::clone(&self.location.log));
-        let runtime = tokio::runtime::Handle::current();
-        // The library does long work between its awaits.
-        let work = tokio::task::spawn_blocking(move || {
-            runtime.block_on(async {
-                table.load().await?;
-                Ok::<_, deltalake_core::DeltaTableError>(table.snapshot()?.metadata().clone())
-            })
-        });
-        let metadata =
-            work.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+        let metadata = self.metadata().await?;
         let metadata = with_columns(&metadata, before, next).map_err(|error| failed(error.into()))?;
         let changed = next.columns().iter().filter(|column| !before.columns().contains(column));
         let fields: Result<Vec<StructField>, _> =

@@ -33,7 +33,7 @@ pub struct Facts {
     pub mismatches: u64,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+// serde wants a reference.
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

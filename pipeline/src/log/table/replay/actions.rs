@@ -2,6 +2,7 @@
 
 use super::Tombstone;
 use crate::log::table::DataFile;
+use crate::log::table::holes::HOLES;
 use crate::log::table::promoted::{FileFacts, UNPINNED};
 use crate::log::table::schema::{DATE, RECEIVED_DATE};
 use crate::log::{Offset, PartitionId};
@@ -18,7 +19,7 @@ pub(in crate::log::table) enum Change {
     Remove(Tombstone),
     Txn { app: String, version: i64 },
     Protocol { reader: i64, writer: i64 },
-    Metadata { format: Option<String>, schema: String, unpinned: Option<String> },
+    Metadata { format: Option<String>, schema: String, unpinned: Option<String>, holes: Option<String> },
 }
 
 /// An action as it stands in a commit or a checkpoint; others are passed over.
@@ -123,7 +124,8 @@ impl Action {
         if let Some(mut metadata) = self.meta_data {
             let format = metadata.configuration.remove(super::FORMAT).flatten();
             let unpinned = metadata.configuration.remove(UNPINNED).flatten();
-            changes.push(Change::Metadata { format, schema: metadata.schema, unpinned });
+            let holes = metadata.configuration.remove(HOLES).flatten();
+            changes.push(Change::Metadata { format, schema: metadata.schema, unpinned, holes });
         }
         Ok(())
     }

@@ -166,3 +166,31 @@ async fn a_file_with_other_rows_than_it_should_have_is_not_compacted() {
         assert_eq!(table.snapshot().files, snapshot.files);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_compaction_and_a_removal_one_counts() {
+    let setup = Setup::new().await;
+    let first = setup.open().await;
+    append_frames(&first, 0, 4).await;
+    let second = setup.open().await;
+    let files = second.snapshot().files.to_vec();
+    assert!(first.compact_once(POLICY, None).await.unwrap().is_some());
+    assert!(
+        !second.take_out(&files, HoleReason::Retention).await.unwrap(),
+        "they are no files of it any more"
+    );
+    assert_eq!(rows(&second.snapshot()).await, expected(0, 4));
+
+    let files = second.snapshot().files.to_vec();
+    assert!(second.take_out(&files, HoleReason::Retention).await.unwrap());
+    assert!(!first.take_out(&files, HoleReason::Retention).await.unwrap());
+    for table in [&first, &second, &setup.open().await] {
+        let table = table.snapshot();
+        assert_eq!((table.files.len(), table.holes.len(), table.holes[0].rows), (0, 1, 40));
+    }
+    // The library reads the same, and whoever appends goes on behind the last row.
+    let (_, files, txn) = as_the_library_sees_it(&first).await;
+    assert_eq!((files.len(), txn), (0, Some(43)));
+    append_frames(&first, 44, 1).await;
+    assert_eq!(rows(&setup.open().await.snapshot()).await, expected(44, 1));
+}

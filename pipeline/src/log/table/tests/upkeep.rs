@@ -1,5 +1,7 @@
 use super::*;
 use crate::clock::HOUR;
+use crate::log::maintenance::Maintenance;
+use crate::log::retention::{KeepingCell, Remover};
 use std::sync::Mutex;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,4 +95,41 @@ async fn the_log_is_cleaned_up_to_a_checkpoint() {
     assert_eq!(rows(&reopened.snapshot()).await, expected(0, 22));
     assert_eq!(as_the_library_sees_it(&reopened).await.0, 22);
     append_frames(&reopened, 242, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_other_nodes_are_seen_while_a_compaction_does_not_end() {
+    let setup = Setup::new().await;
+    let other = setup.open().await;
+    append_frames(&other, 0, 20).await;
+    let (begun, mut is_begun) = tokio::sync::watch::channel(false);
+    let store = setup.with_store(move |operation, path| {
+        if operation == Operation::Get && path.as_ref().ends_with(".parquet") {
+            begun.send_replace(true);
+            return Fate::Hangs;
+        }
+        Fate::Done
+    });
+    let table = Arc::new(setup.open_on(&store).await);
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let maintenance = Maintenance {
+        tick: std::time::Duration::from_millis(1),
+        tables: vec![Arc::clone(&table)],
+        lease: table.lease("log", "a"),
+        stopped,
+        published: None,
+        keeping: KeepingCell::default(),
+        remover: Remover::new(vec![Arc::clone(&table)], setup.clock.clone()),
+        notices: None,
+    };
+    let running = tokio::spawn(maintenance.run());
+    is_begun.wait_for(|begun| *begun).await.unwrap();
+    append_frames(&other, 20 * 11, 1).await;
+    let seen = async {
+        while table.snapshot().version < other.snapshot().version {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), seen).await.unwrap();
+    running.abort();
 }

@@ -1,0 +1,158 @@
+//! Retention: old days go, everything stays accounted for, and destinations get their events first.
+
+use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until, verify};
+use crate::http::Request;
+use pipeline::Clock;
+use pipeline::clock::DAY;
+use pipeline::event::{Event, Kind, Rejected};
+use pipeline::log::{Batch, Log, LogConfig, Origin};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use vendors::Failure;
+use vendors::webhook::Receiver;
+
+/// How long ago, in days, what lies in the directory came in.
+const AGES: [i64; 4] = [40, 39, 2, 1];
+
+/// Fills a data directory as a server did that ran so long ago: on each day two events and a rejected one.
+fn fill(dir: &Path) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        for age in AGES {
+            let config = LogConfig {
+                dir: dir.to_owned(),
+                store: url::Url::from_directory_path(dir.join("tables")).unwrap().into(),
+                durability: Default::default(),
+                wal_bytes_max: 128 << 20,
+                segment_bytes: 16 << 20,
+                commit_age: Duration::from_secs(3600),
+                commit_bytes: 8 << 20,
+                dedup_window: Duration::from_secs(7 * 86_400),
+                dedup_memory_bytes_max: 16 << 20,
+            };
+            let clock = Clock::given(Clock::system().now() - age * DAY);
+            let log = Log::open(config, clock).await.unwrap();
+            let mut batch = Batch::new(Origin { source: "default".into(), test: false }, 3);
+            for number in [1, 2] {
+                let mut event = Event::new(Kind::Track, format!("{age}-days-{number}"));
+                event.event = Some("Order Completed".into());
+                event.user_id = Some("ada".into());
+                batch.push_event(&event);
+            }
+            batch.push_rejected(&Rejected {
+                code: "event_not_defined".into(),
+                field: Some("event".into()),
+                message: "`event` is missing".into(),
+                message_id: None,
+                body: Some("{}".into()),
+                body_bytes: 2,
+            });
+            log.append(batch).await.unwrap();
+            log.close().await.unwrap();
+        }
+    });
+}
+
+fn keeping(dir: &Path) -> Start {
+    Start::on(dir)
+        .set("RETENTION_EVENTS", "20d")
+        .set("RETENTION_REJECTED", "20d")
+        .set("RETENTION_RECEIPTS", "20d")
+        .set("ALLOW_PRIVATE_EGRESS", "true")
+}
+
+/// What `/retention` tells of a table.
+fn table(server: &Server, name: &str) -> Value {
+    let retention = server.api("/api/v1/retention");
+    let tables = retention["tables"].as_array().unwrap();
+    tables.iter().find(|table| table["table"] == name).cloned().unwrap_or_else(|| panic!("{retention}"))
+}
+
+#[test]
+fn old_days_go_and_everything_stays_accounted_for() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path());
+    let shown = flowstate(dir.path(), &["retention", "--retention-events", "20d"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("due: 4 rows of `events`") && !shown.contains("removed:"), "{shown}");
+
+    let server = keeping(dir.path()).run();
+    until("the receipts to go", || {
+        let removed = table(&server, "receipts")["removed"].as_array().map_or(0, Vec::len);
+        (removed == 1).then_some(())
+    });
+    let events = table(&server, "events");
+    assert_eq!((&events["keep_days"], &events["removed"][0]["rows"]), (&json!(20), &json!(4)), "{events}");
+    assert_eq!(server.number("SELECT count(*) FROM events WHERE source = 'default'"), 4);
+    assert_eq!(server.number("SELECT sum(unaccounted) FROM accounting"), 0);
+    assert_eq!(server.metric("flowstate_log_retention_rows_total"), 8.0, "4 events, 2 rejected, 2 receipts");
+    assert_eq!(server.api("/api/v1/events/40-days-1")["sources"], json!([]));
+    assert_eq!(server.api("/api/v1/events/2-days-1")["sources"][0]["stored"][0]["offset"], 9);
+    let page = server.api("/api/v1/rejected?order=oldest");
+    assert_eq!(page["rejected"][0]["offset"], 11, "{page}");
+    assert!(server.stop().success());
+    verify(dir.path());
+    let told = String::from_utf8_lossy(&flowstate(dir.path(), &["verify"]).stdout).into_owned();
+    assert!(told.contains("retention removed 4 of `events` at offsets 1 to 6"), "{told}");
+    let shown = flowstate(dir.path(), &["retention"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("removed: 4 rows of `events`"), "{shown}");
+    crate::readers::compare_where_possible(dir.path());
+
+    let server = keeping(dir.path()).run();
+    assert_eq!(server.number("SELECT sum(\"rows\") FROM holes"), 8);
+    assert_eq!(server.number("SELECT count(*) FROM events WHERE source = 'default'"), 4);
+}
+
+#[test]
+fn a_destination_gets_its_events_first_unless_it_is_paused() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path());
+    let secret = "whsec_Y2FuYXJ5MGNhbmFyeTBjYW5hcnkwY2FuYXJ5MA==";
+    let receiver = Receiver::start(secret, || Clock::system().now()).unwrap();
+    receiver.down(Some(Failure::status(503)));
+    let hook = json!({ "vendor": "webhook", "name": "Hook",
+                       "settings": { "url": format!("http://{}/hook", receiver.address()) },
+                       "credentials": { "signing_secret": secret } });
+    let server = Start::on(dir.path()).set("ALLOW_PRIVATE_EGRESS", "true").run();
+    let post = |server: &Server, path: &str, body: &Value| {
+        let reply = server.send(&Request::post(&format!("/api/v1{path}")).bearer(ADMIN_KEY).json(body));
+        assert!(reply.status < 300, "{path}: {}", reply.text());
+        reply.json()
+    };
+    let id = post(&server, "/connections", &hook)["id"].as_str().unwrap().to_owned();
+    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" }));
+    // Events that failed wait for their next attempt, the cursor behind them.
+    until("its events to wait", || {
+        let delivery = &server.api(&format!("/api/v1/connections/{id}"))["delivery"];
+        (delivery["retrying"].as_u64() > Some(0) || delivery["lag_events"].as_u64() > Some(0)).then_some(())
+    });
+    assert!(server.stop().success());
+
+    let server = keeping(dir.path()).run();
+    until("the rejected events to go", || {
+        let removed = table(&server, "rejected")["removed"].as_array().map_or(0, Vec::len);
+        (removed == 1).then_some(())
+    });
+    let events = table(&server, "events");
+    assert_eq!(events["due"][0]["waits_for"], json!(["destination `Hook`"]), "{events}");
+    assert_eq!((&events["removed"], &events["due"][0]["rows"]), (&json!([]), &json!(4)), "{events}");
+    assert_eq!(server.number("SELECT sum(unaccounted) FROM accounting"), 0);
+    assert!(server.said().contains("wait for destination `Hook`"), "{}", server.said());
+
+    post(&server, &format!("/connections/{id}/pause"), &json!({}));
+    let events = table(&server, "events");
+    assert_eq!(events["due"][0]["missed_by"], json!(["destination `Hook`: it is paused"]), "{events}");
+    assert!(server.stop().success());
+    let server = keeping(dir.path()).run();
+    until("the events to go", || {
+        let removed = table(&server, "events")["removed"].as_array().map_or(0, Vec::len);
+        (removed == 1).then_some(())
+    });
+    until("it to be told", || {
+        server.said().contains("`Hook`: it is paused; events that it had not got were removed").then_some(())
+    });
+    assert!(server.stop().success());
+    verify(dir.path());
+}
