@@ -164,6 +164,13 @@ impl<'a> Frame<'a> {
             duplicates.push(input.text()?);
         }
         let records = input.u64()?;
+        let fits = |records: i64| {
+            offset.checked_add(records as u64)?.checked_add(1)?;
+            received_at.checked_add(records)
+        };
+        if i64::try_from(records).ok().and_then(fits).is_none() {
+            return Err(CodecError("a frame's numbers are too large"));
+        }
         let rest = input.0;
         for _ in 0..records {
             input.byte()?;
@@ -239,6 +246,21 @@ mod tests {
         assert_eq!(records[2], (13, 5_003, Record::Event(Event::new(Kind::Track, "c"))));
         assert_eq!(Frame::decode(&mut rest).unwrap().end(), 19);
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_frame_whose_numbers_overflow_is_refused() {
+        // The fuzz target `frame` found it.
+        for (offset, received_at) in [(u64::MAX - 3, 0), (0, i64::MAX - 2)] {
+            let mut bytes = Vec::new();
+            encode(&batch(), &[1], offset, received_at, &mut bytes);
+            assert!(Frame::decode(&mut bytes.as_slice()).is_err(), "{offset} {received_at}");
+        }
+        let mut bytes = Vec::new();
+        encode(&batch(), &[1], u64::MAX - 4, i64::MAX - 3, &mut bytes);
+        let frame = Frame::decode(&mut bytes.as_slice()).unwrap();
+        assert_eq!(frame.end(), u64::MAX);
+        assert_eq!(frame.records().map(Result::unwrap).last().unwrap().0, u64::MAX - 1);
     }
 
     #[test]
