@@ -288,7 +288,7 @@ pub(crate) fn number(rows: &[HashMap<String, Value>], query: &str) -> i64 {
 }
 
 /// Rows as maps, whether they come as arrays beside the names of the columns or as objects.
-fn rows(answer: &Value) -> Vec<HashMap<String, Value>> {
+pub(crate) fn rows(answer: &Value) -> Vec<HashMap<String, Value>> {
     let columns: Vec<String> = answer["columns"]
         .as_array()
         .into_iter()
