@@ -1,6 +1,6 @@
 //! The commands and the first start, as a user meets them.
 
-use crate::harness::{ADMIN_KEY, Start, flowstate};
+use crate::harness::{ADMIN_KEY, Start, flowstate, until};
 use crate::http::Request;
 use crate::load::event;
 use serde_json::json;
@@ -80,4 +80,46 @@ fn an_answer_that_was_cut_says_so() {
         assert_eq!(answer["rows"].as_array().map(Vec::len), Some(3), "{answer}");
         assert_eq!(answer["truncated"], cut, "{answer}");
     }
+}
+
+#[test]
+fn a_pinned_property_has_a_column_that_compaction_fills_and_the_answers_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).set("COMMIT_AGE_S", "0.02").run();
+    let column = |words: &[&str]| {
+        let output = flowstate(dir.path(), &[&["column"], words].concat());
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{words:?}: {said:?}");
+        said.concat()
+    };
+    for number in 1..=40 {
+        assert_eq!(server.batch(&[event(&format!("old-{number}"))]).status, 200);
+    }
+    let sum = "SELECT CAST(sum(CAST(properties->>'number' AS BIGINT)) AS BIGINT) FROM events \
+               WHERE message_id LIKE 'old-%'";
+    assert_eq!(server.number(sum), 820);
+
+    let said = column(&["pin", "number", "--type", "double"]);
+    assert!(said.contains("`number` has the column `p_number` (double)"), "{said}");
+    let line = |list: &str| list.lines().find(|line| line.starts_with("p_number ")).map(str::to_owned);
+    let listed = line(&column(&["list"])).expect("it is listed");
+    assert!(listed.contains("double") && listed.contains("yes"), "{listed}");
+    assert_eq!(server.number(sum), 820, "before the column is filled");
+
+    let mut more = 0;
+    until("compaction to fill the column", || {
+        more += 1;
+        assert_eq!(server.batch(&[event(&format!("new-{more}"))]).status, 200);
+        let filled = "SELECT count(p_number) FROM events WHERE message_id LIKE 'old-%'";
+        (server.number(filled) == 40).then_some(())
+    });
+    assert!(server.metric("flowstate_log_compactions_total") > 0.0);
+    let of_column = "SELECT CAST(sum(p_number) AS BIGINT) FROM events WHERE message_id LIKE 'old-%'";
+    assert_eq!((server.number(of_column), server.number(sum)), (820, 820));
+
+    column(&["unpin", "number"]);
+    assert_eq!(line(&column(&["list"])), None);
+    assert_eq!(server.number(sum), 820, "without the column");
+    assert!(server.stop().success());
+    crate::harness::verify(dir.path());
 }
