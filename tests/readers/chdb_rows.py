@@ -17,6 +17,8 @@ if table.startswith("s3://"):
     url = f"{os.environ['AWS_ENDPOINT_URL']}/{table.removeprefix('s3://')}/"
     source = f"deltaLake('{url}', '{os.environ['AWS_ACCESS_KEY_ID']}', '{os.environ['AWS_SECRET_ACCESS_KEY']}')"
 else:
+    # It reads only what lies below the working directory.
+    os.chdir(table)
     source = f"deltaLakeLocal('{table}')"
 # ClickHouse's length() counts bytes.
 query = query.replace("length(", "lengthUTF8(").replace("FROM delta", f"FROM {source}")
