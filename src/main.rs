@@ -79,12 +79,41 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The error and its causes. Some libraries repeat a cause in what they say themselves; it is told once.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.contains(&cause) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(&cause);
+    }
+    told
+}
+
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(error));
     let code = match (error.downcast_ref::<WrongSetting>(), error.downcast_ref::<pipeline::log::LogError>()) {
         (Some(_), _) => WRONG_USAGE,
         (_, Some(pipeline::log::LogError::Damaged(_))) => DAMAGED,
         _ => FAILED,
     };
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let error =
+            anyhow::anyhow!("no such host").context("get failed: no such host").context("the probe failed");
+        assert_eq!(told(&error), "the probe failed: get failed: no such host");
+        let error = anyhow::anyhow!("disk full").context("the write failed");
+        assert_eq!(told(&error), "the write failed: disk full");
+    }
 }
