@@ -134,9 +134,16 @@ fn report(args: &BenchArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<
         machine::describe(),
         machine::load()
     )?;
+    let durability = match (&args.durability, &args.store) {
+        (None, _) => "disk, fdatasync before every 200".to_owned(),
+        (Some(_), None) => {
+            "object, in a directory of the same disk, and fdatasync before every 200".to_owned()
+        }
+        (Some(_), Some(store)) => format!("object in `{store}`, and fdatasync before every 200"),
+    };
     writeln!(
         text,
-        "Durability: disk, fdatasync before every 200. Load generator on the same machine, {} workers each.",
+        "Durability: {durability}. Load generator on the same machine, {} workers each.",
         workers()
     )?;
     writeln!(

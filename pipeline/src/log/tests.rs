@@ -21,21 +21,26 @@ impl Fixture {
     }
 
     fn config(&self) -> LogConfig {
-        LogConfig {
-            dir: self.dir.path().to_path_buf(),
-            store: url::Url::from_directory_path(self.dir.path().join("tables")).unwrap().into(),
-            durability: Default::default(),
-            wal_bytes_max: 64 << 20,
-            segment_bytes: 1 << 20,
-            commit_age: Duration::from_secs(3600),
-            commit_bytes: 8 << 20,
-            dedup_window: Duration::from_secs(7 * 86_400),
-            dedup_memory_bytes_max: 16 << 20,
-        }
+        config(self.dir.path())
     }
 
     async fn open(&self) -> Log {
         Log::open(self.config(), self.clock.clone()).await.unwrap()
+    }
+}
+
+/// A log in `dir`, with its tables beside the WAL; it commits only when it is asked to.
+pub(super) fn config(dir: &std::path::Path) -> LogConfig {
+    LogConfig {
+        dir: dir.to_path_buf(),
+        store: url::Url::from_directory_path(dir.join("tables")).unwrap().into(),
+        durability: Default::default(),
+        wal_bytes_max: 64 << 20,
+        segment_bytes: 1 << 20,
+        commit_age: Duration::from_secs(3600),
+        commit_bytes: 8 << 20,
+        dedup_window: Duration::from_secs(7 * 86_400),
+        dedup_memory_bytes_max: 16 << 20,
     }
 }
 

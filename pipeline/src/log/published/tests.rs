@@ -3,12 +3,12 @@
 use super::*;
 use crate::Clock;
 use crate::event::{Event, Kind};
+use crate::log::Log;
 use crate::log::frame::{self, Batch, Frame, Origin};
 use crate::log::rows::Rows;
 use crate::log::store::Store;
 use crate::log::table::{CompactionPolicy, TableAppend};
-use crate::log::{Log, LogConfig};
-use std::time::Duration;
+use crate::log::tests::config;
 
 const NOW: i64 = 1_768_478_400_000_000;
 /// Events in each of the other node's requests.
@@ -31,17 +31,7 @@ fn other() -> PartitionId {
 impl Nodes {
     async fn new() -> Self {
         let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::given(NOW));
-        let config = LogConfig {
-            dir: dir.path().join("node"),
-            store: url::Url::from_directory_path(dir.path().join("tables")).unwrap().into(),
-            durability: Default::default(),
-            wal_bytes_max: 64 << 20,
-            segment_bytes: 1 << 20,
-            commit_age: Duration::from_secs(3600),
-            commit_bytes: 8 << 20,
-            dedup_window: Duration::from_secs(7 * 86_400),
-            dedup_memory_bytes_max: 16 << 20,
-        };
+        let config = config(dir.path());
         let store = Store::open(&config.store).await.unwrap();
         let log = Log::open(config, clock.clone()).await.unwrap();
         let mut theirs = Vec::new();
