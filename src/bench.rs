@@ -17,6 +17,7 @@ pub(crate) mod soak;
 mod yardstick;
 
 use crate::output::print;
+use crate::settings::Settings;
 use anyhow::bail;
 use pipeline::log::LogConfig;
 use sheet::Sheet;
@@ -55,8 +56,9 @@ pub(crate) struct BenchArgs {
     /// Measure only how long it takes until an event is acknowledged as an object, in `object` durability
     #[arg(long, value_parser = ["object"])]
     durability: Option<String>,
-    /// With `--durability`: the store, such as s3://bucket/prefix; a directory below `--data` when not set
-    #[arg(long, requires = "durability")]
+    /// The store, such as s3://bucket/prefix, with nothing there yet and nothing removed afterwards; a
+    /// directory below `--data` when not set
+    #[arg(long)]
     store: Option<String>,
     /// Write the table in Markdown
     #[arg(long)]
@@ -72,6 +74,39 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         None => bench(&args),
     })
     .await?
+}
+
+/// Where a server under load keeps its log.
+struct Place {
+    data: PathBuf,
+    /// Where its tables lie, if not in `data`.
+    store: Option<String>,
+}
+
+impl Place {
+    /// A place of its own for one repeat of one measurement.
+    fn new(args: &BenchArgs, what: &str, repeat: u32) -> Self {
+        let name = format!("{what}-{repeat}");
+        let store = args.store.as_ref().map(|store| format!("{}/{name}", store.trim_end_matches('/')));
+        Self { data: args.data.join(name), store }
+    }
+
+    /// The options that name the store to a command.
+    fn arguments(&self) -> Vec<&str> {
+        self.store.iter().flat_map(|store| ["--store", store]).collect()
+    }
+
+    /// The log there, as the server itself opens it.
+    fn log_config(&self) -> anyhow::Result<LogConfig> {
+        let config = log_config(&self.data)?;
+        Ok(match &self.store {
+            Some(store) => {
+                let settings = Settings::load(None, std::env::vars_os(), &[("store", store.clone())])?;
+                LogConfig { store: settings.store()?, ..config }
+            }
+            None => config,
+        })
+    }
 }
 
 /// The log of a server's data directory, with the tables in it, as the server itself opens it.
@@ -135,7 +170,8 @@ fn report(args: &BenchArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<
         machine::load()
     )?;
     let durability = match (&args.durability, &args.store) {
-        (None, _) => "disk, fdatasync before every 200".to_owned(),
+        (None, None) => "disk, fdatasync before every 200".to_owned(),
+        (None, Some(store)) => format!("disk, fdatasync before every 200; tables in `{store}`"),
         (Some(_), None) => {
             "object, in a directory of the same disk, and fdatasync before every 200".to_owned()
         }

@@ -16,6 +16,7 @@ mod fresh;
 pub(crate) mod lease;
 pub(crate) mod maintenance;
 mod objects;
+mod priority;
 mod published;
 mod reader;
 mod recovery;

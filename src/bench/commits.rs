@@ -1,7 +1,7 @@
 //! Whether a commit takes longer the more there were before it.
 
-use super::BenchArgs;
 use super::sheet::{Bound, Sheet};
+use super::{BenchArgs, Place};
 use pipeline::Clock;
 use pipeline::event::{Event, Kind};
 use pipeline::log::{Batch, Log, LogConfig, Origin};
@@ -20,9 +20,9 @@ pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyho
     if args.commits < EARLY + WINDOW {
         return Ok(());
     }
-    let dir = args.data.join(format!("commits-{repeat}"));
+    let place = Place::new(args, "commits", repeat);
     let took = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let log = Log::open(config(&dir)?, Clock::system()).await?;
+        let log = Log::open(config(&place)?, Clock::system()).await?;
         let mut took = Vec::new();
         for commit in 0..args.commits {
             log.append(batch(commit)).await?;
@@ -42,26 +42,13 @@ pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyho
     sheet.note(&format!("commit {}", args.commits), "ms", Bound::None, late);
     let name = format!("commit {} to commit {EARLY}", args.commits);
     sheet.note(&name, "", Bound::Below(RATIO), late / early);
-    Ok(std::fs::remove_dir_all(&dir)?)
+    Ok(std::fs::remove_dir_all(&place.data)?)
 }
 
 /// Commits are made when they are asked for, and not before.
-fn config(dir: &std::path::Path) -> anyhow::Result<LogConfig> {
-    std::fs::create_dir_all(dir)?;
-    let tables = std::path::absolute(dir.join("tables"))?;
-    Ok(LogConfig {
-        dir: dir.to_owned(),
-        store: url::Url::from_directory_path(&tables)
-            .map_err(|()| anyhow::anyhow!("a path for tables"))?
-            .into(),
-        durability: Default::default(),
-        wal_bytes_max: 1 << 30,
-        segment_bytes: 64 << 20,
-        commit_age: Duration::from_secs(3600),
-        commit_bytes: 512 << 20,
-        dedup_window: Duration::from_secs(7 * 24 * 3600),
-        dedup_memory_bytes_max: 128 << 20,
-    })
+fn config(place: &Place) -> anyhow::Result<LogConfig> {
+    let config = place.log_config()?;
+    Ok(LogConfig { commit_age: Duration::from_secs(3600), commit_bytes: 512 << 20, ..config })
 }
 
 fn batch(commit: u32) -> Batch {

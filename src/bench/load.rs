@@ -10,6 +10,7 @@ pub(crate) use template::{Template, message_ids};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
@@ -85,21 +86,21 @@ pub(crate) fn run(
     pace: Pace,
     duration: Duration,
 ) -> std::io::Result<Figures> {
+    // A schedule begins when everyone is connected: waiting to connect is not latency.
+    let connected = Barrier::new(THREADS);
+    let connected = &connected;
     let parts = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 scope.spawn(move || {
                     let mine = (thread..connections).step_by(THREADS);
-                    Builder::new_current_thread().enable_all().build()?.block_on(
-                        LocalSet::new().run_until(run_some(
-                            address,
-                            template,
-                            mine.collect(),
-                            connections,
-                            pace,
-                            duration,
-                        )),
-                    )
+                    let runtime = Builder::new_current_thread().enable_all().build();
+                    let runtime = runtime.inspect_err(|_| _ = connected.wait())?;
+                    runtime.block_on(LocalSet::new().run_until(async {
+                        let opened = connect(address, mine).await;
+                        connected.wait();
+                        run_some(opened?, template, connections, pace, duration).await
+                    }))
                 })
             })
             .collect();
@@ -113,18 +114,28 @@ pub(crate) fn run(
     Ok(sum)
 }
 
-async fn run_some(
+/// Opens the connections with these numbers.
+async fn connect(
     address: SocketAddr,
+    numbers: impl Iterator<Item = usize>,
+) -> std::io::Result<Vec<(usize, Connection)>> {
+    let mut opened = Vec::new();
+    for number in numbers {
+        opened.push((number, Connection::open(address).await?));
+    }
+    Ok(opened)
+}
+
+async fn run_some(
+    mine: Vec<(usize, Connection)>,
     template: &Template,
-    mine: Vec<usize>,
     connections: usize,
     pace: Pace,
     duration: Duration,
 ) -> std::io::Result<Figures> {
     let start = Instant::now() + Duration::from_millis(50);
     let mut tasks = JoinSet::new();
-    for number in mine {
-        let mut connection = Connection::open(address).await?;
+    for (number, mut connection) in mine {
         let mut template = template.for_connection(number as u64);
         tasks.spawn_local(async move {
             let mut figures = Figures::new();

@@ -3,7 +3,7 @@
 use super::load::{Figures, Pace, Template, run};
 use super::server::{Server, WRITE_KEY_BASE64, count};
 use super::sheet::{Bound, Sheet};
-use super::{BenchArgs, log_config, machine};
+use super::{BenchArgs, Place, machine};
 use anyhow::bail;
 use std::path::Path;
 use std::time::Duration;
@@ -24,9 +24,9 @@ const WAL_STEP: u32 = 5;
 const WAL_EVENTS_MAX_PER_MIB: u64 = 16 << 10;
 const HOLD_BACK: [&str; 4] = ["--commit-age-s", "3600", "--commit-bytes", "1GiB"];
 
-/// Measures everything once, in a directory of its own.
+/// Measures everything once, in a place of its own.
 pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let data = args.data.join(format!("repeat-{repeat}"));
+    let place = Place::new(args, "repeat", repeat);
     let mut loads = Loads { run: u64::from(repeat) << 8, acknowledged: 0 };
     let log = args.data.join("servers.log");
     let [short, long] = [args.single_seconds, args.seconds].map(Duration::from_secs);
@@ -40,10 +40,10 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     yardstick.kill()?;
 
     loads.acknowledged = 0;
-    let filler_memory = fill(&data, &log, args.dedup_ids, &mut loads)?;
-    let (filled, filled_bytes) = (loads.acknowledged, at_rest(&data)?);
+    let filler_memory = fill(&place, &log, args.dedup_ids, &mut loads)?;
+    let (filled, filled_bytes) = (loads.acknowledged, at_rest(&place)?);
 
-    let server = loads.flowstate(&data, &log, &[])?;
+    let server = loads.flowstate(&place, &log, &[])?;
     for ((connections, bound), yardstick) in SINGLE.into_iter().zip(yardstick_single) {
         let closed = loads.single(&server, connections, Pace::Closed, short)?;
         let half = Pace::Open(closed.requests_per_second() / 2.0);
@@ -67,8 +67,8 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     sheet.note("batches of 100: p99", "ms", Bound::None, sustained.latency_ms(0.99));
     let load_memory = server.stop()?;
 
-    let server = loads.flowstate(&data, &log, &HOLD_BACK)?;
-    let (wal, held_back) = (data.join("wal"), Template::batch(WRITE_KEY_BASE64, BATCH));
+    let server = loads.flowstate(&place, &log, &HOLD_BACK)?;
+    let (wal, held_back) = (place.data.join("wal"), Template::batch(WRITE_KEY_BASE64, BATCH));
     let before = loads.acknowledged;
     while machine::disk_usage(&wal)? < args.wal_mib << 20 {
         if loads.acknowledged - before > WAL_EVENTS_MAX_PER_MIB * args.wal_mib {
@@ -79,7 +79,7 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     let held_back_memory = server.peak_memory()?;
     server.kill()?;
     let wal_bytes = machine::disk_usage(&wal)? as f64 / MIB;
-    let server = loads.flowstate(&data, &log, &[])?;
+    let server = loads.flowstate(&place, &log, &[])?;
     sheet.note("WAL at the start after kill -9", "MiB", Bound::None, wal_bytes);
     sheet.note("start after kill -9, to the first 200", "s", Bound::None, server.started_in.as_secs_f64());
     let crash_memory = server.stop()?;
@@ -93,16 +93,16 @@ pub(crate) fn repeat(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow
     // No bound: it was told to let 1 GiB wait for a commit.
     sheet.note("peak memory with commits held back", "MiB", Bound::None, held_back_memory as f64 / MIB);
     let events = loads.acknowledged - filled;
-    let bytes = at_rest(&data)?.saturating_sub(filled_bytes) as f64 / events as f64;
+    let bytes = at_rest(&place)?.saturating_sub(filled_bytes) as f64 / events as f64;
     sheet.note("bytes on disk for each event, of about 1 KB", "", Bound::None, bytes);
-    check_count(&data, loads.acknowledged)?;
-    Ok(std::fs::remove_dir_all(&data)?)
+    check_count(&place, loads.acknowledged)?;
+    Ok(std::fs::remove_dir_all(&place.data)?)
 }
 
 /// Lets Flowstate store this many events, so that the deduplication index knows their ids; returns the
 /// most memory that took.
-fn fill(data: &Path, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<u64> {
-    let server = loads.flowstate(data, log, &[])?;
+fn fill(place: &Place, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<u64> {
+    let server = loads.flowstate(place, log, &[])?;
     let requests = ids.div_ceil((FILLER_BATCH * FILLER_CONNECTIONS) as u64);
     let template = Template::filler(WRITE_KEY_BASE64, FILLER_BATCH);
     let pace = Pace::Requests(u32::try_from(requests)?);
@@ -111,8 +111,8 @@ fn fill(data: &Path, log: &Path, ids: u64, loads: &mut Loads) -> anyhow::Result<
 }
 
 /// What was acknowledged is stored, once: otherwise the figures are worth nothing.
-fn check_count(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
-    let stored = count(data, "SELECT count(*) AS events FROM events")?;
+fn check_count(place: &Place, acknowledged: u64) -> anyhow::Result<()> {
+    let stored = count(&place.data, &place.arguments(), "SELECT count(*) AS events FROM events")?;
     if stored != acknowledged {
         bail!("{acknowledged} events were acknowledged, {stored} are stored");
     }
@@ -121,9 +121,9 @@ fn check_count(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
 
 /// The bytes of the tables' active files, once no server runs: files that were compacted away lie
 /// there for a while longer.
-fn at_rest(data: &Path) -> anyhow::Result<u64> {
+fn at_rest(place: &Place) -> anyhow::Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let snapshot = runtime.block_on(pipeline::log::read_only(&log_config(data)?))?;
+    let snapshot = runtime.block_on(pipeline::log::read_only(&place.log_config()?))?;
     Ok(snapshot.tables.iter().flat_map(|view| view.table.files.iter()).map(|file| file.bytes).sum())
 }
 
@@ -134,10 +134,10 @@ struct Loads {
 }
 
 impl Loads {
-    fn flowstate(&mut self, data: &Path, log: &Path, settings: &[&str]) -> anyhow::Result<Server> {
+    fn flowstate(&mut self, place: &Place, log: &Path, settings: &[&str]) -> anyhow::Result<Server> {
         self.run += 1;
         self.acknowledged += 1; // The first answer is to an event, too.
-        Server::flowstate(data, log, self.run, settings)
+        Server::flowstate(&place.data, log, self.run, &[place.arguments().as_slice(), settings].concat())
     }
 
     fn single(

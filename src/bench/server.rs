@@ -183,10 +183,11 @@ fn isolate(command: &mut Command) {
 }
 
 /// Asks the log of a stopped server for one number.
-pub(crate) fn count(data: &Path, query: &str) -> anyhow::Result<u64> {
+pub(crate) fn count(data: &Path, arguments: &[&str], query: &str) -> anyhow::Result<u64> {
     let output = isolated()?
         .args(["sql", query, "--format", "csv", "--log-level", "warn", "--data"])
         .arg(data)
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);

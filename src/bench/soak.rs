@@ -128,7 +128,7 @@ fn under_load(args: &SoakArgs) -> anyhow::Result<Soaked> {
 
 /// What was acknowledged is stored, once: otherwise the figures are worth nothing.
 fn check(data: &Path, acknowledged: u64) -> anyhow::Result<()> {
-    let stored = count(data, "SELECT count(*) AS events FROM events")?;
+    let stored = count(data, &[], "SELECT count(*) AS events FROM events")?;
     if stored != acknowledged {
         bail!("{acknowledged} events were acknowledged, {stored} are stored");
     }

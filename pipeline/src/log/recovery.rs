@@ -17,7 +17,7 @@ use super::table::{DataFile, Table, TableKind, TableSnapshot, WalCover};
 use super::tail::Tail;
 use super::wal::fs::{RealFs, WalFs};
 use super::wal::{self, Recovered, Wal, WalConfig, WalReader};
-use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, stored};
+use super::{Fresh, Log, LogConfig, LogError, Offset, PartitionId, Snapshot, blocking, priority, stored};
 use crate::event::Record;
 use crate::{Clock, Micros};
 use std::future::Future;
@@ -37,9 +37,6 @@ const WAL_BYTES: u64 = 16 << 20;
 
 /// What the id of an event of an adopted partition may take in memory.
 const ADOPTED_ID_BYTES: u64 = 256;
-
-/// How far below the server's own threads commits and compactions run (`nice`).
-const BACKGROUND_NICE: i32 = 10;
 
 pub(super) async fn open(config: LogConfig, clock: Clock) -> Result<Log, LogError> {
     let (wal, recovered) = open_wal(&config).await?;
@@ -426,9 +423,7 @@ fn background<F: Future<Output = ()>>(
     thread
         .spawn(move || {
             let watch = watch;
-            if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
-                tracing::debug!(%error, "a background thread keeps its priority");
-            }
+            priority::lower();
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(work()),
                 Err(error) => {

@@ -6,7 +6,7 @@ use super::merge::{Merged, merge};
 use super::runs::Runs;
 use super::writer;
 use super::{Micros, Offset};
-use crate::log::LogError;
+use crate::log::{LogError, priority};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -55,7 +55,11 @@ impl Background {
         let mut background = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let merging = Arc::clone(&shared);
         background.spawn("dedup-spill", move || shared.spill())?;
-        background.spawn("dedup-merge", move || merging.merge(window))?;
+        // The appender may wait for a spill, never for a merge.
+        background.spawn("dedup-merge", move || {
+            priority::lower();
+            merging.merge(window);
+        })?;
         Ok(background)
     }
 
