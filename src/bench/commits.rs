@@ -61,6 +61,7 @@ fn config(dir: &std::path::Path) -> anyhow::Result<LogConfig> {
         commit_bytes: 512 << 20,
         dedup_window: Duration::from_secs(7 * 24 * 3600),
         dedup_memory_bytes_max: 128 << 20,
+        promotion: Default::default(),
     })
 }
 

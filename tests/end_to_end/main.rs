@@ -17,6 +17,8 @@ mod buckets;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod crashes;
