@@ -51,6 +51,8 @@ mod nodes;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod replays;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod rooms;
