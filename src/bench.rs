@@ -124,6 +124,7 @@ fn log_config(data: &Path) -> anyhow::Result<LogConfig> {
         commit_bytes: 32 << 20,
         dedup_window: Duration::from_secs(7 * 24 * 3600),
         dedup_memory_bytes_max: 128 << 20,
+        promotion: Default::default(),
     })
 }
 

@@ -278,7 +278,8 @@ pub(crate) struct ColumnArgs {
 pub(crate) enum ColumnCommand {
     /// Give a property a column; new rows fill it at once, older ones by and by
     ///
-    /// Properties that more than one in a hundred rows of an event have get a column by themselves.
+    /// Properties that more than one in a hundred rows of an event have get a column by themselves, unless the server
+    /// has `promote_columns = "pinned"`.
     #[command(after_help = "\
 Examples:
   flowstate column pin price --type double

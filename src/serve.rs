@@ -154,6 +154,7 @@ pub(crate) fn log_config(settings: &Settings) -> anyhow::Result<LogConfig> {
         commit_bytes: settings.commit_bytes,
         dedup_window: std::time::Duration::from_secs(settings.dedup_window_h * 3600),
         dedup_memory_bytes_max: usize::try_from(settings.dedup_memory_bytes_max)?,
+        promotion: settings.promote_columns,
     })
 }
 

@@ -13,9 +13,9 @@ pub(crate) use known::{KNOWN, Scope, Setting};
 pub(crate) use values::{LogFormat, Private};
 
 use pipeline::clock::HOUR;
-use pipeline::log::Durability;
 use pipeline::log::retention::Limits;
 use pipeline::log::store::StoreConfig;
+use pipeline::log::{Durability, Promotion};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) wal_bytes_max: u64,
     pub(crate) dedup_window_h: u64,
     pub(crate) dedup_memory_bytes_max: u64,
+    pub(crate) promote_columns: Promotion,
     pub(crate) retention: Limits,
     pub(crate) body_timeout: Duration,
     pub(crate) request_bytes_max: u64,
@@ -214,6 +215,7 @@ impl Settings {
             wal_bytes_max: 0,
             dedup_window_h: 0,
             dedup_memory_bytes_max: 0,
+            promote_columns: Promotion::Automatic,
             retention: Limits::default(),
             body_timeout: Duration::ZERO,
             request_bytes_max: 0,

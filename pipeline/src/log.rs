@@ -30,7 +30,7 @@ pub mod verify;
 pub mod wal;
 
 pub use adopt::{Adopted, PartitionReport, PartitionState, adopt, partitions};
-pub use census::NotPromoted;
+pub use census::{NotPromoted, Promotion};
 pub use claims::claim;
 pub use foreign::{Foreign, ForeignReader};
 pub use frame::{Batch, Frame, Origin};
@@ -105,6 +105,8 @@ pub struct LogConfig {
     pub dedup_window: std::time::Duration,
     /// How much memory the deduplication index may take.
     pub dedup_memory_bytes_max: usize,
+    /// Which properties get columns of their own.
+    pub promotion: Promotion,
 }
 
 /// What became of one append.

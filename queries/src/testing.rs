@@ -34,6 +34,7 @@ impl Lake {
             commit_bytes: 8 << 20,
             dedup_window: Duration::from_secs(7 * 86_400),
             dedup_memory_bytes_max: 16 << 20,
+            promotion: Default::default(),
         };
         let log = Arc::new(Log::open(config, clock.clone()).await.unwrap());
         Self { log, clock, _dir: dir }

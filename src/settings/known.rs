@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::values::{self, LogFormat, Refused, Taken, bytes, number, put, seconds};
-use pipeline::log::Durability;
+use pipeline::log::{Durability, Promotion};
 
 /// One setting.
 pub(crate) struct Setting {
@@ -213,6 +213,22 @@ pub(crate) const KNOWN: &[Setting] = &[
         "Bytes of memory for finding repeats",
         "1MiB to 64GiB",
         |s, text| put(&mut s.dedup_memory_bytes_max, bytes(text, MIB..=64 * GIB)),
+    ),
+    setting(
+        "promote_columns",
+        Scope::Server,
+        "automatic",
+        "Which properties get columns of their own in `events`: those that more than one in a hundred rows of an \
+         event have, and pinned ones, or pinned ones only (see `flowstate column`). Columns that there are stay",
+        "automatic or pinned",
+        |s, text| {
+            let promotion = match text {
+                "automatic" => Some(Promotion::Automatic),
+                "pinned" => Some(Promotion::Pinned),
+                _ => None,
+            };
+            put(&mut s.promote_columns, promotion)
+        },
     ),
     setting(
         "retention_events",

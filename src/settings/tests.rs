@@ -81,6 +81,7 @@ const WRONG: &[(&str, &str)] = &[
     ("wal_bytes_max", "99999999999TiB"),
     ("dedup_window_h", "-1"),
     ("dedup_memory_bytes_max", "1KiB"),
+    ("promote_columns", "none"),
     ("retention_events", "400"),
     ("retention_rejected", "0d"),
     ("retention_receipts", "-1d"),
@@ -172,4 +173,13 @@ fn secrets_are_not_in_debug() {
     assert_eq!(settings.write_key.as_ref().unwrap().reveal(), "write-write-write-1");
     let debug = format!("{settings:?}");
     assert!(!debug.contains("write-write") && !debug.contains("hidden"), "{debug}");
+}
+
+#[test]
+fn columns_are_promoted_unless_only_pinned_ones_are_wanted() {
+    assert_eq!(load("", &[], &[]).unwrap().promote_columns, Promotion::Automatic);
+    let environment = [("FLOWSTATE_PROMOTE_COLUMNS", "pinned")];
+    assert_eq!(load("", &environment, &[]).unwrap().promote_columns, Promotion::Pinned);
+    let flags = [("promote_columns", "automatic")];
+    assert_eq!(load("", &environment, &flags).unwrap().promote_columns, Promotion::Automatic);
 }

@@ -2,6 +2,7 @@
 
 use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until, variable};
 use crate::http::{Reply, Request};
+use crate::replays::finished;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,15 +21,15 @@ const OLD_SECRET: &str = "canary0mixpanel0revoked";
 const USERS: usize = 10;
 
 /// One of each vendor that works, on this machine.
-struct Vendors {
-    segment: FakeSegment,
+pub(crate) struct Vendors {
+    pub(crate) segment: FakeSegment,
     mixpanel: FakeMixpanel,
     google: FakeGoogleAnalytics,
     webhook: Receiver,
 }
 
 impl Vendors {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let project = Project {
             token: MIXPANEL_TOKEN.to_owned(),
             id: "42".to_owned(),
@@ -51,7 +52,7 @@ impl Vendors {
         }
     }
 
-    fn bodies(&self) -> [Value; 4] {
+    pub(crate) fn bodies(&self) -> [Value; 4] {
         let hosts = |address| json!({ "*": format!("http://{address}") });
         [
             json!({ "vendor": "segment", "name": "Segment", "settings": { "region": "us" },
@@ -287,35 +288,6 @@ fn refused_events_are_kept_and_sent_again_when_asked() {
 }
 
 #[test]
-fn a_replay_is_paused_resumed_and_cancelled() {
-    let dir = tempfile::tempdir().unwrap();
-    let vendors = Vendors::start();
-    let server = start(dir.path());
-    let id = connect(&server, &vendors.bodies()[0]);
-    send(&server, "past", 100);
-    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
-    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 20 })).json();
-    let path = format!("/replays/{}", replay["id"].as_str().unwrap_or_else(|| panic!("{replay}")));
-    until("the first events of the replay", || (vendors.segment.received() > 0).then_some(()));
-    assert_eq!(post(&server, &format!("{path}/pause"), &json!({})).json()["state"], "paused");
-    send(&server, "live", 10);
-    let live = || vendors.segment.message_ids().iter().filter(|id| id.starts_with("live")).count();
-    until("live events, which no replay holds up", || (live() == 10).then_some(()));
-    assert_eq!(post(&server, &format!("{path}/resume"), &json!({})).json()["state"], "running");
-    let paused_at = vendors.segment.received();
-    until("the replay to go on", || (vendors.segment.received() > paused_at).then_some(()));
-    assert_eq!(post(&server, &format!("{path}/cancel"), &json!({})).json()["state"], "cancelled");
-    let counts = until("its last counts", || {
-        let replay = server.api(&format!("/api/v1{path}"));
-        (replay["counts"]["sent"].as_u64()? > 0).then(|| replay["counts"].clone())
-    });
-    assert!(counts["sent"].as_u64().unwrap() < 100, "{counts}");
-    let again = post(&server, &format!("{path}/resume"), &json!({}));
-    assert_eq!(again.status, 409, "a cancelled replay does not come back: {}", again.text());
-    assert!(server.stop().success());
-}
-
-#[test]
 fn what_happened_too_long_ago_for_google_is_counted_shown_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let vendors = Vendors::start();
@@ -388,37 +360,6 @@ fn what_may_have_happened_waits_for_a_person_where_a_repeat_would_count() {
 }
 
 #[test]
-fn a_replay_goes_on_after_kill_9() {
-    let dir = tempfile::tempdir().unwrap();
-    let vendors = Vendors::start();
-    let server = start(dir.path());
-    let id = connect(&server, &vendors.bodies()[0]);
-    send(&server, "past", 100);
-    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
-    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 40 })).json();
-    until("part of the replay", || (vendors.segment.received() >= 20).then_some(()));
-    let running = server.api(&format!("/api/v1/replays/{}", replay["id"].as_str().unwrap()));
-    assert!(running["state"] == "running" && running.get("seconds_left").is_some(), "{running}");
-    server.kill();
-    assert!(vendors.segment.received() < 100);
-    let server = start(dir.path());
-    let done = finished(&server, &replay);
-    assert_eq!((&done["state"], &done["seconds_left"]), (&json!("done"), &Value::Null), "{done}");
-    assert_eq!(vendors.segment.received(), 100);
-    assert_in_order(&vendors.segment.messages(), "past", 100);
-    assert!(server.stop().success());
-}
-
-/// The replay once it has ended.
-fn finished(server: &Server, replay: &Value) -> Value {
-    let id = replay["id"].as_str().unwrap_or_else(|| panic!("{replay}"));
-    until("the replay to end", || {
-        let replay = server.api(&format!("/api/v1/replays/{id}"));
-        ["done", "failed", "cancelled"].contains(&replay["state"].as_str()?).then_some(replay)
-    })
-}
-
-#[test]
 fn keys_are_rotated_while_no_server_runs_and_deliveries_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let vendors = Vendors::start();
@@ -452,22 +393,22 @@ fn keys_are_rotated_while_no_server_runs_and_deliveries_go_on() {
     assert!(!status.success() && said.contains("master.key") && said.contains("restore"), "{said}");
 }
 
-fn start(dir: &Path) -> Server {
+pub(crate) fn start(dir: &Path) -> Server {
     Start::on(dir).set("ALLOW_PRIVATE_EGRESS", "true").run()
 }
 
-fn connect(server: &Server, body: &Value) -> String {
+pub(crate) fn connect(server: &Server, body: &Value) -> String {
     let reply = post(server, "/connections", body);
     assert!((200..300).contains(&reply.status), "{}", reply.text());
     reply.json()["id"].as_str().expect("it has an id").to_owned()
 }
 
-fn post(server: &Server, path: &str, body: &Value) -> Reply {
+pub(crate) fn post(server: &Server, path: &str, body: &Value) -> Reply {
     server.send(&Request::post(&format!("/api/v1{path}")).bearer(ADMIN_KEY).json(body))
 }
 
 /// Sends so many orders of ten users in small batches.
-fn send(server: &Server, name: &str, events: usize) {
+pub(crate) fn send(server: &Server, name: &str, events: usize) {
     let event = |n: usize| {
         json!({ "type": "track", "messageId": format!("{name}-{n}"), "event": "Order Completed",
                 "userId": format!("user-{}", n % USERS),
@@ -482,7 +423,7 @@ fn send(server: &Server, name: &str, events: usize) {
 }
 
 /// Every user's events arrived, first arrivals in the order in which they were sent.
-fn assert_in_order(messages: &[Value], name: &str, events: usize) {
+pub(crate) fn assert_in_order(messages: &[Value], name: &str, events: usize) {
     let mut of_user: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for message in messages {
         let number = message["messageId"].as_str().and_then(|id| id.strip_prefix(name)?.strip_prefix('-'));

@@ -17,6 +17,8 @@ mod buckets;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod crashes;
@@ -48,6 +50,8 @@ mod metrics;
 mod nodes;
 #[cfg(test)]
 mod readers;
+#[cfg(test)]
+mod replays;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]

@@ -20,6 +20,7 @@ fn config(dir: &std::path::Path) -> LogConfig {
         commit_bytes: 1 << 30,
         dedup_window: Duration::from_secs(3_600),
         dedup_memory_bytes_max: 16 << 20,
+        promotion: Default::default(),
     }
 }
 

@@ -158,6 +158,7 @@ impl Deliveries {
             lease,
             stopped,
             published: None,
+            promotion: Default::default(),
             keeping: Arc::clone(&self.keeping),
             remover: Remover::new(tables.clone(), self.clock.clone()),
             notices: None,

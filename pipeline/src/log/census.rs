@@ -28,6 +28,17 @@ const KEYS_MAX: usize = 50_000;
 /// After so many rows an event that is still undecided gives its place to others.
 const STRETCH_ROWS: u64 = 1_000_000;
 
+/// Which properties get columns of their own in `events`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Promotion {
+    /// Those that are frequent, and those that are pinned.
+    #[default]
+    Automatic,
+    /// Those that are pinned. Columns that there are stay, and keep being filled; what is frequent and has none is
+    /// told as [`NotPromoted`].
+    Pinned,
+}
+
 /// A frequent key that gets no column.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct NotPromoted {
@@ -155,8 +166,9 @@ impl Census {
     }
 }
 
-/// Sorts frequent keys into those that can have a column and those that cannot, with the reason.
+/// Sorts frequent keys into those that get a column and those that do not, with the reason.
 pub(super) fn sorted(
+    promotion: Promotion,
     promoted: &Promoted,
     keys: Vec<(String, PromotedType)>,
 ) -> (Vec<(String, PromotedType)>, Vec<NotPromoted>) {
@@ -181,10 +193,11 @@ pub(super) fn sorted(
             None => "it makes no name for a column".to_owned(),
             Some(name) => match taken[&name].iter().find(|other| **other != key) {
                 Some(other) => format!("its column `{name}` would be that of `{other}` too"),
-                None => {
+                None if promotion == Promotion::Automatic => {
                     free.push((key, kind));
                     continue;
                 }
+                None => "it is not pinned, and only pinned properties get a column here".to_owned(),
             },
         };
         not.push(NotPromoted { key, reason });

@@ -2,7 +2,7 @@
 //! beside it, taking in what other nodes have committed.
 
 use super::LogError;
-use super::census::{self, Census};
+use super::census::{self, Census, Promotion};
 use super::lease::Lease;
 use super::published::Published;
 use super::retention::{KeepingCell, Need, Notices, Remover};
@@ -37,6 +37,8 @@ pub(crate) struct Maintenance {
     pub(crate) stopped: watch::Receiver<bool>,
     /// What readers of the log see; without it there is no census.
     pub(crate) published: Option<Arc<Published>>,
+    /// What the census decides about.
+    pub(crate) promotion: Promotion,
     /// How long rows are kept, once that is told.
     pub(crate) keeping: KeepingCell,
     pub(crate) remover: Remover,
@@ -131,13 +133,13 @@ impl Maintenance {
         self.remover.remove(&keeping.limits, &needs).await
     }
 
-    /// Gives columns to properties that are frequent in recent rows.
+    /// Gives columns to properties that are frequent in recent rows, or tells which have none.
     async fn promote(&self, census: &mut Census) -> Result<(), ColumnError> {
         let Some(published) = &self.published else { return Ok(()) };
         let events = published.table(TableKind::Events);
         let frequent = census.look(&events.snapshot()).await?;
         let before = events.snapshot().promoted.columns().len();
-        let (keys, not) = census::sorted(&events.snapshot().promoted, frequent);
+        let (keys, not) = census::sorted(self.promotion, &events.snapshot().promoted, frequent);
         published.note_not_promoted(not);
         if !keys.is_empty() && before < COLUMNS_MAX {
             let promoted = events.change_columns(&ColumnChange::Promote(keys)).await?;

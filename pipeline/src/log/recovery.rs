@@ -87,6 +87,7 @@ pub(super) async fn open_on(
 
     let objects = Objects::of(&store, &partition);
     let (owner, kept) = Owner::begin(objects, config.durability, &reader, committed).await?;
+    let promotion = config.promotion;
 
     let tail = Arc::new(Tail::new(committed, recovered.end, 2 * config.commit_bytes));
     let published = Published::new(partition.clone(), tables.clone());
@@ -116,6 +117,7 @@ pub(super) async fn open_on(
         lease,
         stopped: stopped.clone(),
         published: Some(Arc::clone(&published)),
+        promotion,
         keeping: Arc::clone(&keeping),
         remover: Remover::new(tables.clone(), clock.clone()),
         notices: Some(Notices::new(&store, partition.clone(), clock.clone())),

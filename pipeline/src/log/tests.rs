@@ -41,6 +41,7 @@ pub(super) fn config(dir: &std::path::Path) -> LogConfig {
         commit_bytes: 8 << 20,
         dedup_window: Duration::from_secs(7 * 86_400),
         dedup_memory_bytes_max: 16 << 20,
+        promotion: Default::default(),
     }
 }
 

@@ -43,7 +43,7 @@ fn keys_that_collide_are_told_and_get_no_column() {
     let promoted = Promoted::new(vec![PromotedColumn::new("Price", PromotedType::Double, false).unwrap()]);
     let keys = ["orderId", "order_id", "price", "Price", "ü", "brand"];
     let keys = keys.map(|key| (key.to_owned(), PromotedType::Text)).to_vec();
-    let (free, not) = sorted(&promoted, keys);
+    let (free, not) = sorted(Promotion::Automatic, &promoted, keys);
     assert_eq!(free, [("brand".into(), PromotedType::Text)]);
     let not: Vec<_> = not.iter().map(|not| (&*not.key, &*not.reason)).collect();
     assert_eq!(
@@ -53,6 +53,22 @@ fn keys_that_collide_are_told_and_get_no_column() {
             ("order_id", "its column `p_order_id` would be that of `orderId` too"),
             ("price", "its column `p_price` would be that of `Price` too"),
             ("ü", "it makes no name for a column"),
+        ]
+    );
+}
+
+#[test]
+fn where_columns_are_for_pinned_keys_a_frequent_one_is_told_and_gets_none() {
+    let promoted = Promoted::new(vec![PromotedColumn::new("price", PromotedType::Double, false).unwrap()]);
+    let keys = ["price", "Price", "brand"].map(|key| (key.to_owned(), PromotedType::Text)).to_vec();
+    let (free, not) = sorted(Promotion::Pinned, &promoted, keys);
+    assert_eq!(free, []);
+    let not: Vec<_> = not.iter().map(|not| (&*not.key, &*not.reason)).collect();
+    assert_eq!(
+        not,
+        [
+            ("Price", "its column `p_price` would be that of `price` too"),
+            ("brand", "it is not pinned, and only pinned properties get a column here"),
         ]
     );
 }

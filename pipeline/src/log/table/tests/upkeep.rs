@@ -118,6 +118,7 @@ async fn rows_of_other_nodes_are_seen_while_a_compaction_does_not_end() {
         lease: table.lease("log", "a"),
         stopped,
         published: None,
+        promotion: Default::default(),
         keeping: KeepingCell::default(),
         remover: Remover::new(vec![Arc::clone(&table)], setup.clock.clone()),
         notices: None,
