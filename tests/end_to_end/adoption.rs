@@ -12,7 +12,8 @@ use std::path::Path;
 /// Where the tables and the objects lie.
 pub(crate) enum Place<'a> {
     Directory(tempfile::TempDir),
-    Bucket(&'a dyn Bucket),
+    /// Below a prefix, which the test has for itself.
+    Bucket(&'a dyn Bucket, &'static str),
 }
 
 impl Place<'_> {
@@ -21,7 +22,7 @@ impl Place<'_> {
         let start = Start::on(dir).set("DURABILITY", "object");
         match self {
             Self::Directory(shared) => start.set("STORE", shared.path().to_str().unwrap()),
-            Self::Bucket(bucket) => start.in_bucket(*bucket, "log"),
+            Self::Bucket(bucket, prefix) => start.in_bucket(*bucket, prefix),
         }
     }
 
@@ -33,8 +34,8 @@ impl Place<'_> {
             Self::Directory(shared) => {
                 flowstate_on(elsewhere.path(), shared.path().to_str().unwrap(), &[], words)
             }
-            Self::Bucket(bucket) => {
-                crate::harness::flowstate_on_bucket(elsewhere.path(), *bucket, "log", words)
+            Self::Bucket(bucket, prefix) => {
+                crate::harness::flowstate_on_bucket(elsewhere.path(), *bucket, prefix, words)
             }
         };
         let [results, said] =
@@ -71,7 +72,7 @@ fn acknowledged_events_survive_machines_that_are_lost_with_a_directory() {
 #[test]
 fn acknowledged_events_survive_machines_that_are_lost_with_a_bucket() {
     let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(10);
-    machines_are_lost(&Place::Bucket(&s3::Server::start().unwrap()), rounds);
+    machines_are_lost(&Place::Bucket(&s3::Server::start().unwrap(), "log"), rounds);
 }
 
 /// Rounds of `kill -9` after which the data directory is gone.
@@ -105,7 +106,7 @@ pub(crate) fn machines_are_lost(place: &Place, rounds: usize) {
 #[test]
 fn of_three_nodes_one_is_lost_and_adopted_and_comes_back() {
     let bucket = s3::Server::start().unwrap();
-    let place = Place::Bucket(&bucket);
+    let place = Place::Bucket(&bucket, "log");
     let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let mut senders = Sender::team(seed(), 3);
     let mut nodes: Vec<_> = dirs.iter().map(|dir| place.start(dir.path()).run()).collect();
@@ -155,18 +156,24 @@ fn of_three_nodes_one_is_lost_and_adopted_and_comes_back() {
 #[test]
 fn a_bucket_that_is_down_refuses_events_and_loses_none() {
     let bucket = s3::Server::start().unwrap();
+    let begin = || bucket.faults(|faults| faults.slow_down_every = 1);
+    let end = || bucket.faults(|faults| *faults = s3::Faults::default());
+    outage_refuses_events_and_loses_none(&Place::Bucket(&bucket, "log"), begin, end);
+}
+
+/// What cannot be an object is not acknowledged, and once the store is back the same event is, once.
+pub(crate) fn outage_refuses_events_and_loses_none(place: &Place, begin: impl Fn(), end: impl Fn()) {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::Bucket(&bucket);
     let server = place.start(dir.path()).run();
     assert_eq!(server.batch(&[event("before-1")]).status, 200);
-    bucket.faults(|faults| faults.slow_down_every = 1);
+    begin();
     let refused = server.batch(&[event("during-2")]);
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.json()["code"], "storage_unavailable");
     assert!(refused.header("retry-after").is_some());
     let ready = server.send(&Request::get("/ready"));
     assert_eq!((ready.status, &ready.json()["status"]), (503, &"waiting".into()));
-    bucket.faults(|faults| *faults = s3::Faults::default());
+    end();
     until("the store to be used again", || {
         (server.batch(&[event("during-2"), event("after-3")]).status == 200).then_some(())
     });

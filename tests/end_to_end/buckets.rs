@@ -131,15 +131,8 @@ pub(crate) fn outage_stops_no_event(bucket: &dyn Bucket, prefix: &str, begin: im
 #[test]
 fn a_bucket_that_lies_or_denies_is_refused_with_what_to_do() {
     let bucket = s3::Server::start().unwrap();
-    let refused = |change: fn(Start) -> Start| {
-        let dir = tempfile::tempdir().unwrap();
-        let start = change(Start::on(dir.path()).in_bucket(&bucket, "log"));
-        let (status, said) = start.try_run().err().expect("it does not start");
-        assert_eq!(status.code(), Some(1), "{said}");
-        said
-    };
     bucket.faults(|faults| faults.lies = true);
-    let said = refused(|start| start);
+    let said = refused(&bucket, |start| start);
     assert!(said.contains("cannot hold the log") && said.contains("If-None-Match"), "{said}");
     bucket.faults(|faults| faults.lies = false);
 
@@ -150,22 +143,35 @@ fn a_bucket_that_lies_or_denies_is_refused_with_what_to_do() {
         (Operation::Delete, "s3:DeleteObject on arn:aws:s3:::flowstate/log/*"),
     ] {
         bucket.faults(|faults| faults.denied = [operation].into());
-        let said = refused(|start| start);
+        let said = refused(&bucket, |start| start);
         assert!(said.contains(&format!("grant {permission}")), "{operation:?}: {said}");
     }
     bucket.faults(|faults| faults.denied.clear());
+    wrong_settings_are_refused_with_what_to_do(&bucket);
+}
 
-    let said = refused(|start| start.variable("AWS_SECRET_ACCESS_KEY", "wrong"));
-    assert!(said.contains("check AWS_SECRET_ACCESS_KEY"), "{said}");
-    let said = refused(|start| start.variable("AWS_ACCESS_KEY_ID", "unknown"));
-    assert!(said.contains("check AWS_ACCESS_KEY_ID"), "{said}");
-    let said = refused(|start| start.set("STORE", "s3://other/log"));
-    assert!(said.contains("there is no such bucket"), "{said}");
-    let said = refused(|start| start.variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1"));
-    assert!(said.contains("http://127.0.0.1:1 cannot be reached"), "{said}");
-    // With everything granted, it starts.
+/// What the start says when it is refused; `change` is what is wrong about it.
+fn refused(bucket: &dyn Bucket, change: fn(Start) -> Start) -> String {
     let dir = tempfile::tempdir().unwrap();
-    assert!(Start::on(dir.path()).in_bucket(&bucket, "log").run().stop().success());
+    let start = change(Start::on(dir.path()).in_bucket(bucket, "log"));
+    let (status, said) = start.try_run().err().expect("it does not start");
+    assert_eq!(status.code(), Some(1), "{said}");
+    said
+}
+
+/// Keys, buckets and addresses that are not the bucket's.
+pub(crate) fn wrong_settings_are_refused_with_what_to_do(bucket: &dyn Bucket) {
+    let said = refused(bucket, |start| start.variable("AWS_SECRET_ACCESS_KEY", "wrong"));
+    assert!(said.contains("check AWS_SECRET_ACCESS_KEY"), "{said}");
+    let said = refused(bucket, |start| start.variable("AWS_ACCESS_KEY_ID", "unknown"));
+    assert!(said.contains("check AWS_ACCESS_KEY_ID"), "{said}");
+    let said = refused(bucket, |start| start.set("STORE", "s3://other/log"));
+    assert!(said.contains("there is no such bucket"), "{said}");
+    let said = refused(bucket, |start| start.variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1"));
+    assert!(said.contains("http://127.0.0.1:1 cannot be reached"), "{said}");
+    // With the right ones, it starts.
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Start::on(dir.path()).in_bucket(bucket, "log").run().stop().success());
 }
 
 /// Runs `flowstate verify` and demands that it finds nothing wrong.
