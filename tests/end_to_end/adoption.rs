@@ -1,7 +1,7 @@
 //! `durability = "object"`: a machine is lost, disk and all, and another takes its partition over.
 
 use crate::crashes::{HOLES, check_accounts, run_until};
-use crate::harness::{Server, Start, count, flowstate_on, until};
+use crate::harness::{Bucket, Server, Start, count, flowstate_on, until};
 use crate::http::Request;
 use crate::load::{Sender, check_stored_once, event, seed};
 use rand::rngs::StdRng;
@@ -10,18 +10,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where the tables and the objects lie.
-enum Place {
+pub(crate) enum Place<'a> {
     Directory(tempfile::TempDir),
-    Bucket(s3::Server),
+    /// Below a prefix, which the test has for itself.
+    Bucket(&'a dyn Bucket, &'static str),
 }
 
-impl Place {
+impl Place<'_> {
     /// A server on `dir` that acknowledges what the store has.
     fn start(&self, dir: &Path) -> Start {
         let start = Start::on(dir).set("DURABILITY", "object");
         match self {
             Self::Directory(shared) => start.set("STORE", shared.path().to_str().unwrap()),
-            Self::Bucket(bucket) => start.in_bucket(bucket, "log"),
+            Self::Bucket(bucket, prefix) => start.in_bucket(*bucket, prefix),
         }
     }
 
@@ -33,8 +34,8 @@ impl Place {
             Self::Directory(shared) => {
                 flowstate_on(elsewhere.path(), shared.path().to_str().unwrap(), &[], words)
             }
-            Self::Bucket(bucket) => {
-                crate::harness::flowstate_on_bucket(elsewhere.path(), bucket, "log", words)
+            Self::Bucket(bucket, prefix) => {
+                crate::harness::flowstate_on_bucket(elsewhere.path(), *bucket, prefix, words)
             }
         };
         let [results, said] =
@@ -64,17 +65,18 @@ impl Place {
 
 #[test]
 fn acknowledged_events_survive_machines_that_are_lost_with_a_directory() {
-    machines_are_lost(&Place::Directory(tempfile::tempdir().unwrap()), 5);
+    let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(5);
+    machines_are_lost(&Place::Directory(tempfile::tempdir().unwrap()), rounds);
 }
 
 #[test]
 fn acknowledged_events_survive_machines_that_are_lost_with_a_bucket() {
-    machines_are_lost(&Place::Bucket(s3::Server::start().unwrap()), 10);
+    let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(10);
+    machines_are_lost(&Place::Bucket(&s3::Server::start().unwrap(), "log"), rounds);
 }
 
 /// Rounds of `kill -9` after which the data directory is gone.
-fn machines_are_lost(place: &Place, share: usize) {
-    let rounds = count("FLOWSTATE_KILL_ROUNDS", 50).div_ceil(share);
+pub(crate) fn machines_are_lost(place: &Place, rounds: usize) {
     let seed = seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let mut senders = Sender::team(seed, 4);
@@ -103,7 +105,8 @@ fn machines_are_lost(place: &Place, share: usize) {
 
 #[test]
 fn of_three_nodes_one_is_lost_and_adopted_and_comes_back() {
-    let place = Place::Bucket(s3::Server::start().unwrap());
+    let bucket = s3::Server::start().unwrap();
+    let place = Place::Bucket(&bucket, "log");
     let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let mut senders = Sender::team(seed(), 3);
     let mut nodes: Vec<_> = dirs.iter().map(|dir| place.start(dir.path()).run()).collect();
@@ -153,19 +156,24 @@ fn of_three_nodes_one_is_lost_and_adopted_and_comes_back() {
 #[test]
 fn a_bucket_that_is_down_refuses_events_and_loses_none() {
     let bucket = s3::Server::start().unwrap();
+    let begin = || bucket.faults(|faults| faults.slow_down_every = 1);
+    let end = || bucket.faults(|faults| *faults = s3::Faults::default());
+    outage_refuses_events_and_loses_none(&Place::Bucket(&bucket, "log"), begin, end);
+}
+
+/// What cannot be an object is not acknowledged, and once the store is back the same event is, once.
+pub(crate) fn outage_refuses_events_and_loses_none(place: &Place, begin: impl Fn(), end: impl Fn()) {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::Bucket(bucket);
-    let Place::Bucket(bucket) = &place else { unreachable!("it is a bucket") };
     let server = place.start(dir.path()).run();
     assert_eq!(server.batch(&[event("before-1")]).status, 200);
-    bucket.faults(|faults| faults.slow_down_every = 1);
+    begin();
     let refused = server.batch(&[event("during-2")]);
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.json()["code"], "storage_unavailable");
     assert!(refused.header("retry-after").is_some());
     let ready = server.send(&Request::get("/ready"));
     assert_eq!((ready.status, &ready.json()["status"]), (503, &"waiting".into()));
-    bucket.faults(|faults| *faults = s3::Faults::default());
+    end();
     until("the store to be used again", || {
         (server.batch(&[event("during-2"), event("after-3")]).status == 200).then_some(())
     });

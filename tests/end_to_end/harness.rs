@@ -55,7 +55,7 @@ impl Start {
     }
 
     /// Keeps the tables in a bucket, below a prefix.
-    pub(crate) fn in_bucket(mut self, bucket: &s3::Server, prefix: &str) -> Self {
+    pub(crate) fn in_bucket(mut self, bucket: &dyn Bucket, prefix: &str) -> Self {
         self.env.extend(bucket_access(bucket));
         self.set("STORE", &bucket_url(prefix))
     }
@@ -224,16 +224,34 @@ impl Drop for Server {
     }
 }
 
+/// A server of S3 that has the bucket [`s3::BUCKET`] for [`s3::ACCESS_KEY`].
+pub(crate) trait Bucket: Sync {
+    /// The URL to reach it at.
+    fn endpoint(&self) -> String;
+    /// The region to sign requests for.
+    fn region(&self) -> &str;
+}
+
+impl Bucket for s3::Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn region(&self) -> &str {
+        s3::REGION
+    }
+}
+
 /// Where the tables of a bucket lie below a prefix.
 pub(crate) fn bucket_url(prefix: &str) -> String {
     format!("s3://{}/{prefix}", s3::BUCKET)
 }
 
 /// The variables that say how a bucket is reached.
-pub(crate) fn bucket_access(bucket: &s3::Server) -> [(String, String); 4] {
+pub(crate) fn bucket_access(bucket: &dyn Bucket) -> [(String, String); 4] {
     [
         ("AWS_ENDPOINT_URL", bucket.endpoint()),
-        ("AWS_REGION", s3::REGION.to_owned()),
+        ("AWS_REGION", bucket.region().to_owned()),
         ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY.to_owned()),
     ]
@@ -241,7 +259,7 @@ pub(crate) fn bucket_access(bucket: &s3::Server) -> [(String, String); 4] {
 }
 
 /// Runs `flowstate` with these words on a data directory whose tables lie in a bucket.
-pub(crate) fn flowstate_on_bucket(dir: &Path, bucket: &s3::Server, prefix: &str, words: &[&str]) -> Output {
+pub(crate) fn flowstate_on_bucket(dir: &Path, bucket: &dyn Bucket, prefix: &str, words: &[&str]) -> Output {
     flowstate_on(dir, &bucket_url(prefix), &bucket_access(bucket), words)
 }
 

@@ -15,6 +15,8 @@ mod broken_events;
 #[cfg(test)]
 mod buckets;
 #[cfg(test)]
+mod ceph;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod columns;
