@@ -41,6 +41,9 @@ use world::{Disk, World};
 /// How many seeds the tests run.
 const SEEDS: u64 = 300;
 
+/// After so many seeds that fail the others are not run: a lane that hangs takes its time.
+const FAILED_MAX: usize = 10;
+
 /// By then everything is over, in virtual time.
 const PATIENCE: Micros = 96 * HOUR;
 
@@ -211,12 +214,15 @@ fn whatever_happens_every_event_is_delivered_in_order_and_accounted_for() {
         if let Some(problem) = problems.into_iter().next() {
             failed.push(format!("FLOWSTATE_SIMULATION_SEED={seed}: {problem}"));
         }
+        if failed.len() == FAILED_MAX {
+            break;
+        }
     }
     assert!(
         failed.is_empty(),
-        "{} seeds failed; run one again with\n{}",
+        "at least {} seeds failed; run one again with\n{}",
         failed.len(),
-        failed[..failed.len().min(10)].join("\n")
+        failed.join("\n")
     );
 }
 
