@@ -2,16 +2,16 @@
 
 use crate::crashes::{HOLES, check_accounts};
 use crate::harness::{
-    ADMIN_KEY, Server, Start, bucket_access, bucket_url, flowstate, flowstate_on, flowstate_on_bucket, until,
-    verify,
+    ADMIN_KEY, Server, Start, bucket_access, bucket_url, flowstate, flowstate_command, flowstate_on,
+    flowstate_on_bucket, until, verify,
 };
 use crate::http::Request;
-use crate::load::{Sender, event, seed};
+use crate::load::{Sender, check_stored_once, event, seed};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use vendors::Failure;
 use vendors::google_analytics::{FakeGoogleAnalytics, Stream};
 use vendors::webhook::Receiver;
@@ -275,6 +275,39 @@ fn only_file(dir: &Path) -> PathBuf {
     let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
     entries.remove(0)
+}
+
+#[test]
+fn a_backup_that_is_killed_is_none_and_the_next_one_goes_on() {
+    let [dir, to, restored] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let new_dir = restored.path().join("data");
+    let server = start(dir.path()).run();
+    let mut senders = Sender::team(seed(), 1);
+    for _ in 0..40 {
+        senders[0].send(&server, 1);
+        post(&server, "/commits", &json!({}));
+    }
+    let copied = || std::fs::read_dir(to.path().join("files")).map_or(0, Iterator::count);
+    for least in [1, 5, 10] {
+        let mut command = flowstate_command(dir.path(), &["backup", to.path().to_str().unwrap()]);
+        let mut backup = command.stdout(Stdio::null()).spawn().unwrap();
+        while copied() < least && backup.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        backup.kill().unwrap();
+        assert!(!backup.wait().unwrap().success(), "it was done before it could be killed");
+        let manifests = std::fs::read_dir(to.path().join("backups")).map_or(0, Iterator::count);
+        assert_eq!(manifests, 0, "a manifest comes last");
+        let refused = done_or_said(&restore(&new_dir, to.path()));
+        assert!(refused.contains("no complete backup"), "{refused}");
+    }
+    let (all, new) = files(&done(&flowstate(dir.path(), &["backup", to.path().to_str().unwrap()])));
+    assert!(new < all, "what was copied before is not copied again: {new} of {all}");
+    server.kill();
+    done(&restore(&new_dir, to.path()));
+    verify(&new_dir);
+    let server = start(&new_dir).run();
+    check_stored_once(&server, &mut senders);
 }
 
 #[test]

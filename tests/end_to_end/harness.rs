@@ -278,7 +278,14 @@ pub(crate) fn flowstate_on(dir: &Path, store: &str, env: &[(String, String)], wo
 
 /// Runs `flowstate` with these words on a data directory.
 pub(crate) fn flowstate(dir: &Path, words: &[&str]) -> Output {
-    Command::new(binary()).args(words).arg("--data").arg(dir).stdin(Stdio::null()).output().unwrap()
+    flowstate_command(dir, words).output().unwrap()
+}
+
+/// The same, to be run.
+pub(crate) fn flowstate_command(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(words).arg("--data").arg(dir).stdin(Stdio::null());
+    command
 }
 
 /// The rows of `flowstate sql` on a data directory.
