@@ -1,6 +1,6 @@
 //! Retention: old days go, everything stays accounted for, and destinations get their events first.
 
-use crate::harness::{ADMIN_KEY, Server, Start, flowstate, until, verify};
+use crate::harness::{ADMIN_KEY, Server, Start, flowstate, flowstate_on, until, verify};
 use crate::http::Request;
 use pipeline::Clock;
 use pipeline::clock::DAY;
@@ -17,12 +17,16 @@ const AGES: [i64; 4] = [40, 39, 2, 1];
 
 /// Fills a data directory as a server did that ran so long ago: on each day two events and a rejected one.
 fn fill(dir: &Path) {
+    fill_with_tables(dir, &dir.join("tables"));
+}
+
+fn fill_with_tables(dir: &Path, tables: &Path) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         for age in AGES {
             let config = LogConfig {
                 dir: dir.to_owned(),
-                store: url::Url::from_directory_path(dir.join("tables")).unwrap().into(),
+                store: url::Url::from_directory_path(tables).unwrap().into(),
                 durability: Default::default(),
                 wal_bytes_max: 128 << 20,
                 segment_bytes: 16 << 20,
@@ -104,6 +108,32 @@ fn old_days_go_and_everything_stays_accounted_for() {
     let server = keeping(dir.path()).run();
     assert_eq!(server.number("SELECT sum(\"rows\") FROM holes"), 8);
     assert_eq!(server.number("SELECT count(*) FROM events WHERE source = 'default'"), 4);
+}
+
+#[test]
+fn servers_that_share_tables_forget_the_same_days_once() {
+    let shared = tempfile::tempdir().unwrap();
+    let tables = shared.path().to_str().unwrap();
+    let dirs: [_; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    for dir in &dirs {
+        fill_with_tables(dir.path(), shared.path());
+    }
+    let servers: Vec<_> = dirs.iter().map(|dir| keeping(dir.path()).set("STORE", tables).run()).collect();
+    for server in &servers {
+        until("both to see what is gone", || {
+            (server.number("SELECT coalesce(sum(\"rows\"), 0) FROM holes") == 16).then_some(())
+        });
+        assert_eq!(server.number("SELECT count(DISTINCT log_partition) FROM holes"), 2);
+        assert_eq!(server.number("SELECT count(*) FROM events WHERE source = 'default'"), 8);
+        assert_eq!(server.number("SELECT sum(unaccounted) FROM accounting"), 0);
+    }
+    let removed = |server: &Server| server.metric("flowstate_log_retention_rows_total");
+    assert_eq!(servers.iter().map(removed).sum::<f64>(), 16.0, "each row is removed by one of them");
+    for (server, dir) in servers.into_iter().zip(&dirs) {
+        assert!(server.stop().success());
+        let told = flowstate_on(dir.path(), tables, &[], &["verify"]);
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    }
 }
 
 #[test]
