@@ -133,6 +133,9 @@ impl Cluster {
         cluster.run(&["ceph-mon", "--mkfs", "-i", "a", "--monmap", map]);
         cluster.daemons.push(cluster.daemon(&["ceph-mon", "-i", "a", "-f"]));
         cluster.run(&["ceph", "osd", "new", &storage_id, "0"]);
+        // Left to itself, the daemon asks for its place before it knows the cluster's id, and is now
+        // and then refused ("wrong fsid").
+        cluster.run(&["ceph", "osd", "crush", "add", "osd.0", "1", "root=default", "host=here"]);
         cluster.run(&["ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", &storage_id]);
         cluster.daemons.push(cluster.daemon(&["ceph-osd", "-i", "0", "-f"]));
         let gateway = Gateway::of(Arc::new(cluster));
@@ -219,6 +222,8 @@ mon data avail crit = 1
 mon data avail warn = 2
 mon allow pool size one = true
 osd data = {dir}/storage
+osd crush update on start = false
+osd class update on start = false
 osd objectstore = memstore
 memstore device bytes = 4294967296
 osd max object name len = 460
