@@ -3,8 +3,7 @@
 use super::load::{Pace, Template, run};
 use super::server::{Server, WRITE_KEY_BASE64};
 use super::sheet::{Bound, Sheet};
-use super::{BenchArgs, measure};
-use crate::settings::Settings;
+use super::{BenchArgs, Place, measure};
 use anyhow::bail;
 use std::time::Duration;
 
@@ -16,20 +15,19 @@ const CONNECTIONS: usize = 64;
 
 /// Measures puts alone, then a server whose every acknowledgement waits for one.
 pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let data = std::path::absolute(args.data.join(format!("durable-{repeat}")))?;
-    let url = args.store.clone().unwrap_or_else(|| data.join("store").display().to_string());
-    let settings = Settings::load(None, std::env::vars_os(), &[("store", url.clone())])?;
+    let place = Place::new(args, "durable", repeat);
+    let config = place.log_config()?;
     let single = Template::single(WRITE_KEY_BASE64);
     let mut puts = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let store = pipeline::log::store::Store::open(&settings.store()?).await?;
+        let store = pipeline::log::store::Store::open(&config.store).await?;
         anyhow::Ok(store.time_puts(single.event_bytes(), PUTS).await?)
     })?;
     puts.sort_unstable();
     let put_ms = puts[PUTS / 2].as_secs_f64() * 1_000.0;
 
-    let arguments = ["--durability", "object", "--store", &url];
+    let arguments = [place.arguments().as_slice(), &["--durability", "object"]].concat();
     let log = args.data.join("servers.log");
-    let server = Server::flowstate(&data, &log, u64::from(repeat) << 8, &arguments)?;
+    let server = Server::flowstate(&place.data, &log, u64::from(repeat) << 8, &arguments)?;
     let duration = Duration::from_secs(args.single_seconds);
     sheet.note("one put of an event's size: p50", "ms", Bound::None, put_ms);
     for (nth, connections) in [1, CONNECTIONS].into_iter().enumerate() {
@@ -52,5 +50,5 @@ pub(crate) fn measure(args: &BenchArgs, repeat: u32, sheet: &mut Sheet) -> anyho
     let rate = figures.events_per_second();
     sheet.note("acknowledged as an object, batches of 100: events/s", "", Bound::None, rate);
     server.stop()?;
-    Ok(std::fs::remove_dir_all(&data)?)
+    Ok(std::fs::remove_dir_all(&place.data)?)
 }

@@ -9,10 +9,7 @@ fn a_replay_is_paused_resumed_and_cancelled() {
     let dir = tempfile::tempdir().unwrap();
     let vendors = Vendors::start();
     let server = start(dir.path());
-    let id = connect(&server, &vendors.bodies()[0]);
-    send(&server, "past", 100);
-    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
-    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 20 })).json();
+    let replay = begin(&server, &vendors, 20);
     let path = format!("/replays/{}", replay["id"].as_str().unwrap_or_else(|| panic!("{replay}")));
     until("the first events of the replay", || (vendors.segment.received() > 0).then_some(()));
     assert_eq!(post(&server, &format!("{path}/pause"), &json!({})).json()["state"], "paused");
@@ -38,10 +35,7 @@ fn a_replay_goes_on_after_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let vendors = Vendors::start();
     let server = start(dir.path());
-    let id = connect(&server, &vendors.bodies()[0]);
-    send(&server, "past", 100);
-    post(&server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
-    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({ "rate": 40 })).json();
+    let replay = begin(&server, &vendors, 40);
     until("part of the replay", || (vendors.segment.received() >= 20).then_some(()));
     let running = server.api(&format!("/api/v1/replays/{}", replay["id"].as_str().unwrap()));
     assert!(running["state"] == "running" && running.get("seconds_left").is_some(), "{running}");
@@ -53,6 +47,14 @@ fn a_replay_goes_on_after_kill_9() {
     assert_eq!(vendors.segment.received(), 100);
     assert_in_order(&vendors.segment.messages(), "past", 100);
     assert!(server.stop().success());
+}
+
+/// Begins a replay of 100 events that Segment has not got, so many a second.
+fn begin(server: &Server, vendors: &Vendors, rate: u32) -> Value {
+    let id = connect(server, &vendors.bodies()[0]);
+    send(server, "past", 100);
+    post(server, &format!("/connections/{id}/enable"), &json!({ "from": "now" }));
+    post(server, &format!("/connections/{id}/replays"), &json!({ "rate": rate })).json()
 }
 
 /// The replay once it has ended.

@@ -41,6 +41,10 @@ use world::{Disk, World};
 /// How many seeds the tests run.
 const SEEDS: u64 = 300;
 
+/// Seeds that failed once: a person's order was broken after a crash, where repeats count, and an event
+/// was given up by an outage there.
+const FOUND: [u64; 10] = [551, 1083, 1219, 1827, 2045, 2528, 2637, 2754, 3515, 4875];
+
 /// After so many seeds that fail the others are not run: a lane that hangs takes its time.
 const FAILED_MAX: usize = 10;
 
@@ -204,9 +208,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_every_event_is_delivered_in_order_and_accounted_for() {
-    let seeds = match number("FLOWSTATE_SIMULATION_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FLOWSTATE_SIMULATION_SEEDS").unwrap_or(SEEDS),
+    let seeds: Vec<u64> = match number("FLOWSTATE_SIMULATION_SEED") {
+        Some(seed) => vec![seed],
+        None => FOUND.into_iter().chain(0..number("FLOWSTATE_SIMULATION_SEEDS").unwrap_or(SEEDS)).collect(),
     };
     let mut failed = Vec::new();
     for seed in seeds {

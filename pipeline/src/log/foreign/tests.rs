@@ -5,8 +5,8 @@ use crate::event::Kind;
 use crate::log::store::Store;
 use crate::log::table::CompactionPolicy;
 use crate::log::table::test_store::{Fate, TestStore};
+use crate::log::tests::config;
 use crate::log::{Batch, Durability, Log, LogConfig, Origin, recovery};
-use std::time::Duration;
 
 /// Nodes that share a store.
 struct Nodes {
@@ -21,16 +21,9 @@ impl Nodes {
 
     fn config(&self, name: &str) -> LogConfig {
         LogConfig {
-            dir: self.shared.path().join(name),
             store: url::Url::from_directory_path(self.shared.path().join("store")).unwrap().into(),
             durability: Durability::Object,
-            wal_bytes_max: 64 << 20,
-            segment_bytes: 1 << 20,
-            commit_age: Duration::from_secs(3600),
-            commit_bytes: 8 << 20,
-            dedup_window: Duration::from_secs(7 * 86_400),
-            dedup_memory_bytes_max: 16 << 20,
-            promotion: Default::default(),
+            ..config(&self.shared.path().join(name))
         }
     }
 

@@ -9,6 +9,7 @@ use crate::event::{Event, Kind as EventKind};
 use crate::log::store::Store;
 use crate::log::table::test_store::{Fate, Operation, TestStore};
 use crate::log::table::{Table, TableKind};
+use crate::log::tests::config;
 use crate::log::{AppendError, Batch, Durability, Log, LogConfig, LogError, Origin, PartitionId};
 use crate::log::{adopt, recovery, stored};
 use arrow::array::AsArray;
@@ -17,7 +18,6 @@ use object_store::path::Path;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
 
 const NOW: crate::Micros = 1_768_478_400 * SECOND;
 
@@ -36,16 +36,9 @@ impl Machines {
 
     fn config(&self, durability: Durability) -> LogConfig {
         LogConfig {
-            dir: self.disk.path().join("data"),
             store: url::Url::from_directory_path(self.shared.path()).unwrap().into(),
             durability,
-            wal_bytes_max: 64 << 20,
-            segment_bytes: 1 << 20,
-            commit_age: Duration::from_secs(3600),
-            commit_bytes: 8 << 20,
-            dedup_window: Duration::from_secs(7 * 86_400),
-            dedup_memory_bytes_max: 16 << 20,
-            promotion: Default::default(),
+            ..config(&self.disk.path().join("data"))
         }
     }
 

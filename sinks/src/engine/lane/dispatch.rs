@@ -302,7 +302,11 @@ impl Lane {
         };
         match ruling(&failure, operations) {
             Ruling::Retry if self.is_ambiguous(&failure) => {
-                return Some(self.ambiguous(part.offset, attempt, sendable_us, trigger, failure, now));
+                if spared {
+                    self.probe_from = part.offset + 1;
+                }
+                let next = self.next_resend(attempt, sendable_us, &failure, spared);
+                return Some(Self::ambiguous(part.offset, attempt, trigger, failure, next, now));
             }
             Ruling::Retry if !spared => {
                 return match self.schedule.next(attempt, sendable_us, &failure, &mut self.random) {

@@ -3,7 +3,7 @@
 
 use super::Lane;
 use super::dispatch::Group;
-use super::window::Part;
+use super::window::{Part, Slot};
 use crate::engine::flow::Next;
 use crate::engine::sink::{Failure, Idempotency, Scope};
 use crate::engine::state::trigger;
@@ -13,6 +13,7 @@ use pipeline::connection::WhenAmbiguous;
 use pipeline::delivery::{Class, Outcome, Record, Trigger};
 use pipeline::event::Event;
 use pipeline::log::{Offset, Stored};
+use std::time::Duration;
 
 /// Lets a request leave; dropping it recalls the request.
 pub(super) type Leave = oneshot::Sender<()>;
@@ -76,22 +77,33 @@ impl Lane {
         self.repeats_count() && matches!(failure.class, Class::Timeout | Class::NetworkReset)
     }
 
-    /// What becomes of an event of which nobody knows whether the vendor took it with this attempt.
-    pub(super) fn ambiguous(
+    /// When an event is sent again of which nobody knows whether the vendor took it; `None` where a
+    /// person has to decide. While the destination is down that uses up no time: the gates tell when.
+    pub(super) fn next_resend(
         &mut self,
-        offset: Offset,
         attempt: u32,
         sendable_us: u64,
+        failure: &Failure,
+        is_down: bool,
+    ) -> Option<Next> {
+        match self.config.ambiguous {
+            WhenAmbiguous::Hold => None,
+            WhenAmbiguous::Resend if is_down => Some(Next::At(Duration::ZERO)),
+            WhenAmbiguous::Resend => {
+                Some(self.schedule.next(attempt, sendable_us, failure, &mut self.random))
+            }
+        }
+    }
+
+    /// What becomes of an event of which nobody knows whether the vendor took it with this attempt.
+    pub(super) fn ambiguous(
+        offset: Offset,
+        attempt: u32,
         trigger: Trigger,
         failure: Failure,
+        next: Option<Next>,
         now: Micros,
     ) -> Group {
-        let next = match self.config.ambiguous {
-            WhenAmbiguous::Hold => None,
-            WhenAmbiguous::Resend => {
-                Some(self.schedule.next(attempt, sendable_us, &failure, &mut self.random))
-            }
-        };
         let (outcome, failure, next_at) = match next {
             None => (Outcome::Ambiguous, held(failure), None),
             Some(Next::At(delay)) => {
@@ -112,7 +124,13 @@ impl Lane {
         let trigger = item.map_or(trigger(self.state.lane()), |item| item.trigger);
         let sendable_us = item.map_or(0, |item| item.sendable_us);
         self.name(offset, &event.record.message_id);
-        let group = self.ambiguous(offset, intent.attempt, sendable_us, trigger, stopped(), now);
+        if item.is_none() {
+            // Until it is parked, nothing else holds back the events behind it.
+            let message_id = event.record.message_id.clone().into_owned();
+            self.window.push(offset, Slot::decided(keys, trigger, message_id, now));
+        }
+        let next = self.next_resend(intent.attempt, sendable_us, &stopped(), false);
+        let group = Self::ambiguous(offset, intent.attempt, trigger, stopped(), next, now);
         self.decide(group.outcome, group.offsets, |record| {
             record.keys = if group.next_at.is_some() { vec![keys] } else { Vec::new() };
             (record.attempt, record.trigger, record.next_at) = (group.attempt, group.trigger, group.next_at);

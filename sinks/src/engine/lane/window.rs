@@ -69,6 +69,23 @@ pub(super) struct Cut {
 }
 
 impl Slot {
+    /// An event that is not sent, but holds back those behind it until its record is durable.
+    pub(super) fn decided(keys: [u64; 2], trigger: Trigger, message_id: String, now: Micros) -> Self {
+        Self {
+            keys,
+            again: false,
+            attempt: 0,
+            sendable_us: 0,
+            trigger,
+            message_id,
+            operations: Vec::new(),
+            done: 0,
+            share_max: 1,
+            since: now,
+            busy: true,
+        }
+    }
+
     /// The operations that come next and may share a request.
     fn run(&self) -> Range<usize> {
         let first = &self.operations[self.done];
@@ -127,7 +144,7 @@ impl Window {
         self.slots.get_mut(&offset)
     }
 
-    /// Takes an event in, which has at least one operation: in offset order among those of its person
+    /// Takes an event in, which has at least one operation or is decided: in offset order among those of its person
     /// that are not in a request.
     pub(super) fn push(&mut self, offset: Offset, slot: Slot) {
         for key in used(slot.keys) {
