@@ -20,7 +20,7 @@ use crate::engine::mapping::Mapping;
 use crate::engine::selection::{KnownAs, Selection};
 use crate::engine::state::fold;
 use crate::engine::{
-    Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, Node, Ports, RetryProfile, Sink, WaitsFor,
+    Command, Ended, FeedEventsAt, Gates, Handle, Lane, LaneConfig, Node, Ports, Sink, WaitsFor,
 };
 use disk::{Machine, SimulatedFeed};
 use pipeline::Micros;
@@ -119,7 +119,7 @@ async fn live(world: &Arc<World>, seed: u64) -> Ended {
         mapping: Mapping::compile(&[]).expect("a mapping"),
         order: world.plan.order,
         ambiguous: world.plan.ambiguous.unwrap_or_default(),
-        retry: RetryProfile::Stream,
+        retry: world.plan.retry,
         gates: Arc::new(gates),
         end: world.plan.replay.then_some(world.plan.end),
         bounds: world.plan.bounds,

@@ -86,13 +86,14 @@ impl Lane {
         failure: &Failure,
         is_down: bool,
     ) -> Option<Next> {
-        match self.config.ambiguous {
-            WhenAmbiguous::Hold => None,
-            WhenAmbiguous::Resend if is_down => Some(Next::At(Duration::ZERO)),
-            WhenAmbiguous::Resend => {
-                Some(self.schedule.next(attempt, sendable_us, failure, &mut self.random))
-            }
+        if self.config.ambiguous == WhenAmbiguous::Hold {
+            return None;
         }
+        let tried = if is_down { 0 } else { sendable_us };
+        Some(match self.schedule.next(attempt, tried, failure, &mut self.random) {
+            Next::At(_) if is_down => Next::At(Duration::ZERO),
+            next => next,
+        })
     }
 
     /// What becomes of an event of which nobody knows whether the vendor took it with this attempt.

@@ -1,7 +1,7 @@
 //! What happens in one simulation: everything that a seed decides before it begins.
 
 use super::time::START;
-use crate::engine::{Bounds, OrderMode};
+use crate::engine::{Bounds, OrderMode, RetryProfile};
 use pipeline::Micros;
 use pipeline::clock::{HOUR, SECOND};
 use pipeline::connection::WhenAmbiguous;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// What happens in one simulation.
 pub(super) struct Plan {
     pub(super) order: OrderMode,
+    pub(super) retry: RetryProfile,
     /// Whether it is a replay, which ends by itself.
     pub(super) replay: bool,
     /// By offset: when each event comes in, by elapsed time, and what it is.
@@ -85,6 +86,7 @@ impl Plan {
         };
         Self {
             order: OrderMode::PerUser,
+            retry: RetryProfile::Stream,
             replay: false,
             events: people.iter().enumerate().map(event).collect(),
             end: people.len() as Offset,
@@ -143,6 +145,7 @@ impl Plan {
                 OrderMode::None,
                 OrderMode::Strict,
             ][random.random_range(0..5)],
+            retry: RetryProfile::Stream,
             replay: random.random_bool(0.15),
             events,
             end,

@@ -2,6 +2,7 @@
 
 use super::plan::{Plan, Storm, StormKind};
 use super::{Report, simulate};
+use crate::engine::RetryProfile;
 use pipeline::Micros;
 use pipeline::clock::{HOUR, SECOND};
 use pipeline::connection::WhenAmbiguous;
@@ -12,8 +13,14 @@ const PEOPLE: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
 /// Runs a plan in which nothing may be wrong.
 fn run(plan: Plan) -> Report {
-    let mut report = simulate(7, plan);
+    let report = run_whatever_happens(plan);
     assert!(report.problems.is_empty(), "{}", report.problems.join("\n"));
+    report
+}
+
+/// Runs a plan, and keeps the lane's own records.
+fn run_whatever_happens(plan: Plan) -> Report {
+    let mut report = simulate(7, plan);
     report.records.retain(|record| record.lane == report.lane);
     report
 }
@@ -57,6 +64,24 @@ fn six_hours_of_outage_lose_nothing_and_use_up_few_attempts() {
         let tried = report.requests.iter().filter(|(at, _)| (600 * SECOND..6 * HOUR).contains(at)).count();
         assert!(tried < 120, "{kind:?}: {tried} requests to a vendor that is down");
     }
+}
+
+/// Each attempt may have been taken, so the number of them counts in an outage, too; time does not.
+#[test]
+fn where_repeats_count_an_outage_uses_up_attempts_and_no_time() {
+    let outage = |people: &[&'static str], retry| {
+        let mut plan = Plan::calm(people, SECOND);
+        plan.ambiguous = Some(WhenAmbiguous::Resend);
+        plan.retry = retry;
+        plan.storms.push(Storm { from: 0, until: 24 * HOUR, kind: StormKind::Timeout });
+        run_whatever_happens(plan)
+    };
+    let stream = outage(&["a"], RetryProfile::Stream);
+    assert!(stream.problems.is_empty(), "{}", stream.problems.join("\n"));
+    assert_eq!(stream.of(Outcome::Delivered).len(), 1);
+    let few = outage(&PEOPLE, RetryProfile::Few(3));
+    let times = |offset| few.requests.iter().filter(|(_, offsets)| offsets.contains(&offset)).count();
+    assert!((0..10).all(|offset| times(offset) == 3), "{:?}", few.requests);
 }
 
 #[test]
