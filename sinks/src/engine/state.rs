@@ -222,6 +222,11 @@ impl LaneState {
         self.ahead.len()
     }
 
+    /// Everything from here on is undecided.
+    pub(in crate::engine) fn ahead_end(&self) -> Offset {
+        self.ahead.last_key_value().map_or(self.cursor, |(last, _)| last + 1)
+    }
+
     /// The last decided offset at or above the cursor that no longer waits.
     pub(in crate::engine) fn last_ahead(&self) -> Option<Offset> {
         self.ahead.keys().rev().find(|offset| self.parking.get(**offset).is_none()).copied()

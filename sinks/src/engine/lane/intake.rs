@@ -62,8 +62,15 @@ impl Lane {
         self.window.len() - self.window.again() >= bounds.events
             || self.window.bytes() >= bounds.bytes
             || self.state.parking.len() >= bounds.parked
-            || self.state.ahead_len() >= bounds.events * AHEAD_MAX
+            || self.is_far_ahead()
             || self.config.end.is_some_and(|end| self.position >= end)
+    }
+
+    /// Whether too many are decided above an event that is not. After a start that one is not in hand
+    /// but below the others, and is read whatever their number.
+    fn is_far_ahead(&self) -> bool {
+        self.state.ahead_len() >= self.config.bounds.events * AHEAD_MAX
+            && self.position >= self.state.ahead_end()
     }
 
     /// How many parked events may be in hand.
