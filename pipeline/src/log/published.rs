@@ -54,13 +54,21 @@ impl Published {
     /// The tables now, the first offset that is not committed in each, and a hold on the WAL.
     pub(crate) fn pin(self: &Arc<Self>) -> (Vec<Arc<TableSnapshot>>, [Offset; 3], Pin) {
         let mut inner = self.lock();
-        // Receipts first: they are committed last, so what they hold the others hold by then.
-        let mut tables: Vec<_> = self.tables.iter().rev().map(|table| table.snapshot()).collect();
-        tables.reverse();
+        let tables = self.tables_now();
         let bounds = bounds(&tables, &self.partition);
         let from = bounds.into_iter().min().unwrap_or(0);
         *inner.pins.entry(from).or_default() += 1;
         (tables, bounds, Pin { published: Arc::clone(self), from })
+    }
+
+    /// The tables as this node knows them.
+    ///
+    /// Receipts come first: they are committed last and removed last, so what they hold the others hold by
+    /// then, and what they lack the others lack.
+    fn tables_now(&self) -> Vec<Arc<TableSnapshot>> {
+        let mut tables: Vec<_> = self.tables.iter().rev().map(|table| table.snapshot()).collect();
+        tables.reverse();
+        tables
     }
 
     /// Takes in what other nodes have committed since.
@@ -79,7 +87,7 @@ impl Published {
             for table in self.tables.iter().filter(|table| table.kind() != TableKind::Receipts) {
                 table.refresh().await?;
             }
-            let tables: Vec<_> = self.tables.iter().map(|table| table.snapshot()).collect();
+            let tables = self.tables_now();
             if look == LOOKS_MAX || !have_files_across(&tables, &self.partition, &whole) {
                 self.lock().others = Arc::new(Others { tables, whole: Arc::new(whole) });
                 break;
@@ -216,12 +224,17 @@ impl Others {
             let files = Arc::make_mut(&mut table.files);
             files.retain(|file| file.partition == *own);
             table.committed.retain(|partition, _| partition == own);
+            let holes = Arc::make_mut(&mut table.holes);
+            holes.retain(|hole| hole.partition == *own);
             if let Some(theirs) = theirs {
                 let whole = |partition: &PartitionId| self.whole.get(partition).filter(|_| partition != own);
                 let is_whole =
                     |file: &&DataFile| whole(&file.partition).is_some_and(|whole| file.offsets.0 <= *whole);
                 files.extend(theirs.files.iter().filter(is_whole).cloned());
                 files.sort_by(|a, b| (&a.partition, a.offsets.0).cmp(&(&b.partition, b.offsets.0)));
+                // Whoever has the rows has no hole for them yet.
+                holes.extend(theirs.holes.iter().filter(|hole| hole.partition != *own).cloned());
+                holes.sort_by(|a, b| (&a.partition, a.first).cmp(&(&b.partition, b.first)));
                 table.committed.extend(
                     theirs.committed.iter().filter_map(|(partition, last)| {
                         Some((partition.clone(), *last.min(whole(partition)?)))

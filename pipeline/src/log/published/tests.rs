@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::log::frame::{self, Batch, Frame, Origin};
 use crate::log::rows::Rows;
 use crate::log::store::Store;
-use crate::log::table::{CompactionPolicy, TableAppend};
+use crate::log::table::{CompactionPolicy, HoleReason, TableAppend};
 use crate::log::tests::config;
 
 const NOW: i64 = 1_768_478_400_000_000;
@@ -129,4 +129,21 @@ async fn commits_that_are_met_between_two_looks_are_shown_whole() {
         .iter()
         .any(|file| file.partition == *nodes.log.partition());
     assert!(own, "its own commit is there");
+}
+
+#[tokio::test]
+async fn a_hole_is_shown_once_its_rows_are_not() {
+    let nodes = Nodes::new().await;
+    nodes.commit(0, &TableKind::ALL).await;
+    nodes.log.refresh().await.unwrap();
+    let theirs = &nodes.theirs[TableKind::Events.index()];
+    theirs.refresh().await.unwrap();
+    let files = theirs.snapshot().files.to_vec();
+    assert!(theirs.take_out(&files, HoleReason::Retention).await.unwrap());
+    // As this node's own commits and removals do, which look at one table only.
+    nodes.log.published.table(TableKind::Events).refresh().await.unwrap();
+    let holes = || nodes.log.snapshot().tables[TableKind::Events.index()].table.holes.len();
+    assert_eq!((nodes.shown(), holes()), ((1, EVENTS), 0));
+    nodes.log.refresh().await.unwrap();
+    assert_eq!((nodes.shown(), holes()), ((1, 0), 1));
 }
