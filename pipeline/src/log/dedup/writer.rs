@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const BLOCK_BYTES_MAX: usize = 8 << 10;
 
 /// So much is synced at once, so that the end of a large merge does not hold up the WAL's fsync.
-const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
 
 /// Writes the run that covers `offsets` into `dir` and returns its path.
 ///

@@ -21,6 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const NAME: &str = "DurableLocal";
 
+/// So many bytes are written before they are synced. A file of 32 MiB that is synced at its end keeps the
+/// disk busy for as long as 80 ms, and so long every sync of the WAL waits; in pieces of this size it takes
+/// no longer altogether, and the WAL waits 4 ms at most (measured on ext4 on a virtual disk).
+const PIECE_BYTES: usize = 1 << 20;
+
 /// An [`ObjectStore`] over the whole file system, durable below one directory.
 ///
 /// After an fsync has failed nothing can be said about what is on disk, so every later write
@@ -96,10 +101,9 @@ impl Disk {
 
     fn put(&self, path: &Path, payload: &PutPayload, create: bool) -> Result<()> {
         let (mut file, staged) = staged::create(path)?;
-        let written = payload.iter().try_for_each(|part| file.write_all(part));
-        let placed = written
-            .map_err(|error| broken("writing", &staged, error))
-            .and_then(|()| self.synced(&file, &staged))
+        let placed = self
+            .write(&mut file, &staged, payload)
+            .and_then(|()| self.synced(file.sync_all(), &staged))
             .and_then(|()| if create { link(&staged, path) } else { rename(&staged, path) });
         if create || placed.is_err() {
             // Left behind it would only take space: listings pass over staged files.
@@ -109,12 +113,27 @@ impl Disk {
         self.sync_entry(path)
     }
 
+    /// Writes in pieces, each of which is synced before the next one; but for the last, which is left to
+    /// the caller.
+    fn write(&self, file: &mut File, path: &Path, payload: &PutPayload) -> Result<()> {
+        let mut unsynced = 0;
+        for piece in payload.iter().flat_map(|part| part.chunks(PIECE_BYTES)) {
+            if unsynced + piece.len() > PIECE_BYTES {
+                self.synced(file.sync_data(), path)?;
+                unsynced = 0;
+            }
+            file.write_all(piece).map_err(|error| broken("writing", path, error))?;
+            unsynced += piece.len();
+        }
+        Ok(())
+    }
+
     /// Makes the entry of `path` durable, and those of its directories up to the root.
     fn sync_entry(&self, path: &Path) -> Result<()> {
         let mut entry = path;
         while let Some(dir) = entry.parent().filter(|dir| dir.starts_with(&self.root)) {
             match File::open(dir) {
-                Ok(file) => self.synced(&file, dir)?,
+                Ok(file) => self.synced(file.sync_all(), dir)?,
                 Err(error) => return Err(broken("opening", dir, error)),
             }
             if entry != path {
@@ -128,8 +147,8 @@ impl Disk {
         Ok(())
     }
 
-    fn synced(&self, file: &File, path: &Path) -> Result<()> {
-        file.sync_all().map_err(|error| {
+    fn synced(&self, outcome: std::io::Result<()>, path: &Path) -> Result<()> {
+        outcome.map_err(|error| {
             self.failed.store(true, SeqCst);
             broken("syncing", path, error)
         })
@@ -266,7 +285,7 @@ impl MultipartUpload for Upload {
         tokio::task::spawn_blocking(move || {
             disk.check()?;
             let file = File::open(&path).map_err(|error| broken("opening", &path, error))?;
-            disk.synced(&file, &path)?;
+            disk.synced(file.sync_all(), &path)?;
             disk.sync_entry(&path)
         })
         .await
