@@ -164,9 +164,9 @@ impl S3 for Bucket {
         let from = input.continuation_token.clone().or(input.start_after).unwrap_or_default();
         let mut listed = Listed { contents: Vec::new(), prefixes: BTreeSet::new(), last: None };
         let mut more = false;
-        for (key, object) in self.lock().objects.range::<str, _>((Bound::Excluded(&*from), Bound::Unbounded))
-        {
-            let Some(rest) = key.strip_prefix(&prefix) else { continue };
+        let start = if from < prefix { Bound::Included(&*prefix) } else { Bound::Excluded(&*from) };
+        for (key, object) in self.lock().objects.range::<str, _>((start, Bound::Unbounded)) {
+            let Some(rest) = key.strip_prefix(&prefix) else { break };
             if listed.contents.len() + listed.prefixes.len() == page {
                 more = !listed.covers(key);
                 if more {
