@@ -404,6 +404,8 @@ fn what_was_under_way_is_not_sent_again_in_silence_by_a_restored_server() {
         (page["kept"] == 1).then_some(page)
     });
     assert_eq!(letters["dead_letters"][0]["message_id"], "unclear-1", "{letters}");
+    let preview = post(&server, &format!("/connections/{id}/preview"), &json!({ "count": 1 }));
+    assert_eq!(preview["events"][0]["message_id"], "unclear-1", "of the partition before, too: {preview}");
     assert_eq!(google.requests().len(), 1, "it was not sent again");
     post(&server, "/dead-letters/retry", &json!({ "connection": id, "all": true }));
     until("the event to be sent when asked", || (google.events().len() == 1).then_some(()));

@@ -1,7 +1,6 @@
 //! What the newest events would make at a destination, without sending anything.
 
 use super::{Service, ServiceError};
-use crate::Events;
 use crate::Feed;
 use crate::engine::mapping::Mapping;
 use crate::engine::selection::{Decision, Selection};
@@ -11,7 +10,7 @@ use pipeline::Micros;
 use pipeline::connection::Connection;
 use pipeline::egress::Request;
 use pipeline::event::Event;
-use pipeline::log::{Log, LogError, Offset, Stored};
+use pipeline::log::{LogError, Offset, Stored};
 use pipeline::redact::Redactor;
 use reqwest::header::CONTENT_ENCODING;
 use std::borrow::Cow;
@@ -19,9 +18,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-/// How many offsets before the end are looked at for each event that is wanted: receipts and rejected
-/// events take offsets too.
+/// How many offsets before the end of a partition are looked at for each event that is wanted, and how many
+/// times as many where that was too few: receipts and rejected events take offsets too.
 const OFFSETS_PER_EVENT: u64 = 8;
+const WIDER: u64 = 16;
+/// No more offsets of a partition are looked at.
+const OFFSETS_MAX: u64 = 200_000;
 /// How much of a body is shown, in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
@@ -75,7 +77,7 @@ impl Service {
         let selection = self.selection(&connection).await?;
         let mapping = Mapping::compile(&connection.routing.mapping)
             .map_err(|error| ServiceError::Refused(error.to_string()))?;
-        let newest = newest(&self.parts.log, count).await?;
+        let newest = self.newest(count).await?;
         let decisions = selection.decide(&newest);
         let mut operations: Vec<(String, Operation)> = Vec::new();
         let mut preview = Preview::default();
@@ -106,6 +108,17 @@ impl Service {
         Ok(preview)
     }
 
+    /// The newest events of all partitions, oldest first.
+    async fn newest(&self, count: usize) -> Result<Vec<Stored<Event<'static>>>, LogError> {
+        let mut found = Vec::new();
+        for partition in self.parts.log.partitions() {
+            found.extend(newest_of(&*self.parts.feed(&partition), count).await?);
+        }
+        found.sort_by_key(|event| event.received_at);
+        found.drain(..found.len().saturating_sub(count));
+        Ok(found)
+    }
+
     async fn selection(&self, connection: &Connection) -> Result<Selection, ServiceError> {
         let refused = |error: &dyn std::error::Error| ServiceError::Refused(error.to_string());
         let suppressed = Arc::new(self.parts.connections.store().suppressed().await?);
@@ -116,19 +129,24 @@ impl Service {
     }
 }
 
-/// The newest events, oldest first.
-async fn newest(log: &Log, count: usize) -> Result<Vec<Stored<Event<'static>>>, LogError> {
-    let end = Feed::end(log);
-    let mut next = end.saturating_sub(count as u64 * OFFSETS_PER_EVENT);
-    let mut events: Box<dyn Events> = log.open(next);
-    let mut found = Vec::new();
-    while next < end {
-        let (read, position) = events.next(256).await?;
-        next = position;
-        found.extend(read);
+/// The newest events of a partition, oldest first.
+async fn newest_of(feed: &dyn Feed, count: usize) -> Result<Vec<Stored<Event<'static>>>, LogError> {
+    let end = feed.end();
+    let mut span = count as u64 * OFFSETS_PER_EVENT;
+    loop {
+        let from = end.saturating_sub(span);
+        let (mut events, mut next, mut found) = (feed.open(from), from, Vec::new());
+        while next < end {
+            let (read, position) = events.next(256).await?;
+            next = position;
+            found.extend(read);
+            found.drain(..found.len().saturating_sub(count));
+        }
+        if found.len() == count || from == 0 || span >= OFFSETS_MAX {
+            return Ok(found);
+        }
+        span *= WIDER;
     }
-    found.drain(..found.len().saturating_sub(count));
-    Ok(found)
 }
 
 /// The requests that these operations make: those of one endpoint and group together, within limits.
