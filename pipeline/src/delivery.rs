@@ -141,11 +141,14 @@ pub enum Outcome {
     /// A request with them got no answer, and the vendor knows no repeats. They are sent again at
     /// `next_at`; without it they are dead until a person has looked.
     Ambiguous,
+    /// The log lost them before they were reached, as it keeps events no longer; `reason` says how many and
+    /// where. No offsets: which of them were events, nothing tells any more.
+    Missed,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Delivered,
         Self::Retry,
         Self::Waiting,
@@ -156,6 +159,7 @@ impl Outcome {
         Self::Revived,
         Self::Intent,
         Self::Ambiguous,
+        Self::Missed,
     ];
 
     /// The word for it.
@@ -171,6 +175,7 @@ impl Outcome {
             Self::Revived => "revived",
             Self::Intent => "intent",
             Self::Ambiguous => "ambiguous",
+            Self::Missed => "missed",
         }
     }
 
@@ -237,7 +242,7 @@ pub struct Record {
     pub outcome: Outcome,
     /// Why the events were being delivered.
     pub trigger: Trigger,
-    /// The events, ascending; empty where only the cursor moved past what is no event.
+    /// The events, ascending; empty where only the cursor moved past what is no event, or none any more.
     pub offsets: Vec<Offset>,
     /// For [`Outcome::Retry`], [`Outcome::Ambiguous`], [`Outcome::Waiting`] and [`Outcome::Revived`], one
     /// entry for each of `offsets`: hashes of the person's ids, which keep later events of the person back. Otherwise

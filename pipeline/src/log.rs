@@ -34,7 +34,7 @@ pub use census::{NotPromoted, Promotion};
 pub use claims::claim;
 pub use foreign::{Foreign, ForeignReader};
 pub use frame::{Batch, Frame, Origin};
-pub use reader::Reader;
+pub use reader::{Passed, Reader};
 pub use recovery::read_only;
 pub use rows::event_rows;
 pub use stored::{EVENT_COLUMNS, stored_events, stored_rejected};

@@ -29,7 +29,8 @@ pub(crate) const NAMES: [&str; 9] = [
 /// an id that several users share count only where they name the user themselves.
 ///
 /// `deliveries`: one row for each event and decision of a destination about it: every attempt, and
-/// what was left out and why. `(log_partition, log_offset)` is the event's address in `events`.
+/// what was left out and why. `(log_partition, log_offset)` is the event's address in `events`; without an
+/// offset, the row tells what retention removed before the destination got it.
 pub(crate) const VIEWS: [(&str, &str); 3] = [
     ("accounting", include_str!("views/accounting.sql")),
     ("profiles", include_str!("views/profiles.sql")),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use pipeline::event::Event;
-use pipeline::log::{Foreign, ForeignReader, Log, LogError, Offset, PartitionId, Reader, Stored};
+use pipeline::log::{Foreign, ForeignReader, Log, LogError, Offset, PartitionId, Passed, Reader, Stored};
 
 /// Where events come from: one partition, as [`Log`] gives it.
 pub trait Feed: Send + Sync {
@@ -21,6 +21,9 @@ pub trait Feed: Send + Sync {
 pub trait Events: Send {
     /// As [`Reader::next`].
     async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError>;
+
+    /// As [`Reader::passed`].
+    fn passed(&mut self) -> Vec<Passed>;
 }
 
 impl Feed for Log {
@@ -41,6 +44,10 @@ impl Feed for Log {
 impl Events for Reader {
     async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
         Self::next(self, max).await
+    }
+
+    fn passed(&mut self) -> Vec<Passed> {
+        Self::passed(self)
     }
 }
 
@@ -63,5 +70,9 @@ impl Events for ForeignReader {
     async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
         let read = Self::next(self, max).await?;
         read.ok_or_else(|| LogError::store("there is nothing more to read", "the partition has ended"))
+    }
+
+    fn passed(&mut self) -> Vec<Passed> {
+        Self::passed(self)
     }
 }

@@ -1,5 +1,6 @@
 //! Retention: old days go, everything stays accounted for, and destinations get their events first.
 
+use crate::delivery::{Vendors, connect, post};
 use crate::harness::{ADMIN_KEY, Server, Start, flowstate, flowstate_on, until, verify};
 use crate::http::Request;
 use pipeline::Clock;
@@ -184,6 +185,63 @@ fn a_destination_gets_its_events_first_unless_it_is_paused() {
     until("it to be told", || {
         server.said().contains("`Hook`: it is paused; events that it had not got were removed").then_some(())
     });
+    assert!(server.stop().success());
+    verify(dir.path());
+}
+
+#[test]
+fn what_a_destination_can_never_get_is_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path());
+    let vendors = Vendors::start();
+    vendors.segment.down(Some(Failure::status(400)));
+    let server = Start::on(dir.path()).set("ALLOW_PRIVATE_EGRESS", "true").run();
+    let enabled = |server: &Server| {
+        let id = connect(server, &vendors.bodies()[0]);
+        assert_eq!(
+            post(server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" })).status,
+            200
+        );
+        id
+    };
+    let letters = |server: &Server, id: &str, kept: u64| {
+        until("the dead letters", || {
+            (server.api(&format!("/api/v1/dead-letters?connection={id}"))["kept"] == kept).then_some(())
+        });
+    };
+    let id = enabled(&server);
+    letters(&server, &id, 8);
+    assert!(server.stop().success());
+
+    // Four of the eight go; nobody can send them again, and the list does not keep them for ever.
+    let server = keeping(dir.path()).run();
+    until("the receipts to go", || {
+        let removed = table(&server, "receipts")["removed"].as_array().map_or(0, Vec::len);
+        (removed == 1).then_some(())
+    });
+    vendors.segment.down(None);
+    let reply = post(&server, "/dead-letters/retry", &json!({ "connection": id, "all": true }));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    until("those that are there", || (vendors.segment.received() == 4).then_some(()));
+    letters(&server, &id, 0);
+    let gone = "SELECT count(*) FROM deliveries
+                WHERE outcome = 'filtered' AND reason = 'the log no longer has the event'";
+    assert_eq!(server.number(gone), 4);
+
+    // One that comes too late learns how many, and from when.
+    let late = enabled(&server);
+    until("the late one to have what there is", || (vendors.segment.received() == 8).then_some(()));
+    let missed = format!(
+        "SELECT log_offset, reason FROM deliveries WHERE outcome = 'missed' AND destination = '{late}'"
+    );
+    let missed = until("it to be written down", || {
+        let missed = server.sql(&missed);
+        (!missed.is_empty()).then_some(missed)
+    });
+    let [missed] = &missed[..] else { panic!("{missed:?}") };
+    let reason = missed["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the log no longer has 4 events at offsets 1 to 6, received "), "{reason}");
+    assert!(missed["log_offset"].is_null() && reason.ends_with(" (retention)"), "{missed:?}");
     assert!(server.stop().success());
     verify(dir.path());
 }

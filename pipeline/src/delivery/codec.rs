@@ -255,6 +255,7 @@ fn outcome_code(outcome: Outcome) -> u8 {
         Outcome::Revived => 8,
         Outcome::Intent => 9,
         Outcome::Ambiguous => 10,
+        Outcome::Missed => 11,
     }
 }
 

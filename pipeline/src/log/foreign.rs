@@ -1,8 +1,9 @@
 //! Reading a partition of another node: what is committed of it.
 
 use super::published::Published;
+use super::reader::Passed;
 use super::stored::EventRows;
-use super::table::{DataFile, TableKind};
+use super::table::{DataFile, Hole, TableKind};
 use super::{Log, LogError, Offset, PartitionId, Stored, adopt};
 use crate::event::Event;
 use std::collections::{BTreeMap, VecDeque};
@@ -66,13 +67,15 @@ impl Foreign {
             looks: 0,
             ready: VecDeque::new(),
             file: None,
+            passed: Vec::new(),
         }
     }
 }
 
 /// Reads the committed events of a partition in offset order.
 ///
-/// No gap and no repeat, across commits of its node and compaction.
+/// No gap and no repeat, across commits of its node and compaction; events that were removed for good are
+/// passed over, and [`ForeignReader::passed`] tells.
 pub struct ForeignReader {
     of: Foreign,
     refreshed: watch::Receiver<()>,
@@ -83,6 +86,7 @@ pub struct ForeignReader {
     looks: u64,
     ready: VecDeque<Stored<Event<'static>>>,
     file: Option<(EventRows, DataFile)>,
+    passed: Vec<Passed>,
 }
 
 impl ForeignReader {
@@ -106,6 +110,11 @@ impl ForeignReader {
             _ => self.next,
         };
         Ok(Some((events, position)))
+    }
+
+    /// What the reader did not find since this was called last.
+    pub fn passed(&mut self) -> Vec<Passed> {
+        std::mem::take(&mut self.passed)
     }
 
     /// Moves on; `false` at the end of a partition that has ended.
@@ -158,9 +167,18 @@ impl ForeignReader {
             .filter(|file| file.partition == self.of.partition && file.offsets.1 >= self.next)
             .min_by_key(|file| file.offsets.0)
             .filter(|file| file.offsets.0 < self.end);
+        let upto = file.map_or(self.end, |file| file.offsets.0);
+        let lacks = |hole: &&Hole| hole.last >= self.next && hole.first < upto;
+        let holes = events.holes_of(&self.of.partition).filter(lacks);
+        let passed: Vec<_> = holes.map(|hole| Passed::new(self.next, hole.clone())).collect();
         match file {
-            Some(file) => self.file = Some((EventRows::open(&events, file, self.next).await?, file.clone())),
-            None => self.next = self.end,
+            Some(file) if passed.is_empty() => {
+                self.file = Some((EventRows::open(&events, file, self.next).await?, file.clone()));
+            }
+            _ => {
+                self.passed.extend(passed);
+                self.next = upto;
+            }
         }
         Ok(())
     }

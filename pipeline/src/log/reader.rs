@@ -2,7 +2,7 @@
 
 use super::published::Published;
 use super::stored::{self, EventRows};
-use super::table::{DataFile, TableKind};
+use super::table::{DataFile, Hole, TableKind};
 use super::tail::{Group, Tail};
 use super::wal::WalReader;
 use super::{LogError, Offset, PartitionId, Stored, blocking};
@@ -14,10 +14,19 @@ use tokio::sync::watch;
 /// How much of the WAL is read at once.
 const WAL_BYTES: u64 = 4 << 20;
 
+/// Events that a reader did not find, as they were removed for good before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// From where on the reader lacks them. What the hole has below it had been read before.
+    pub from: Offset,
+    /// What is gone.
+    pub hole: Hole,
+}
+
 /// Reads events in offset order, wherever they lie: in memory, in the WAL or in Parquet files.
 ///
 /// No gap and no repeat, across restarts, commits and compaction; events that were removed for good are
-/// passed over, and the program's log says so. It takes part in no decision
+/// passed over, and [`Reader::passed`] tells. It takes part in no decision
 /// about what is kept: a reader that is far behind finds everything in the tables.
 pub struct Reader {
     pub(super) partition: PartitionId,
@@ -29,6 +38,23 @@ pub struct Reader {
     next: Offset,
     ready: VecDeque<Stored<Event<'static>>>,
     file: Option<(EventRows, DataFile)>,
+    passed: Vec<Passed>,
+}
+
+impl Passed {
+    pub(super) fn new(from: Offset, hole: Hole) -> Self {
+        let from = from.max(hole.first);
+        metrics::counter!("flowstate_log_holes_passed_total").increment(1);
+        tracing::warn!(
+            partition = %hole.partition,
+            from,
+            last = hole.last,
+            rows = hole.rows,
+            reason = hole.reason.as_str(),
+            "a reader goes on behind events that were removed from the log"
+        );
+        Self { from, hole }
+    }
 }
 
 impl Reader {
@@ -40,7 +66,8 @@ impl Reader {
         from: Offset,
     ) -> Self {
         let moved = tail.follow();
-        Self { partition, tail, wal, published, moved, next: from, ready: VecDeque::new(), file: None }
+        let (ready, file, passed) = Default::default();
+        Self { partition, tail, wal, published, moved, next: from, ready, file, passed }
     }
 
     /// The next events, at most `max` (0 counts as 1), and the position to go on from. Waits while there is nothing
@@ -59,6 +86,11 @@ impl Reader {
             _ => self.next,
         };
         Ok((events, position))
+    }
+
+    /// What the reader did not find since this was called last.
+    pub fn passed(&mut self) -> Vec<Passed> {
+        std::mem::take(&mut self.passed)
     }
 
     async fn refill(&mut self) -> Result<(), LogError> {
@@ -105,16 +137,8 @@ impl Reader {
     /// them, and nothing may come behind them yet.
     fn pass_hole(&mut self) -> bool {
         let Some(hole) = self.published.hole_at(&self.partition, self.next) else { return false };
-        metrics::counter!("flowstate_log_holes_passed_total").increment(1);
-        tracing::warn!(
-            partition = %self.partition,
-            from = self.next,
-            last = hole.last,
-            rows = hole.rows,
-            reason = hole.reason.as_str(),
-            "a reader goes on behind events that were removed from the log"
-        );
-        self.next = hole.last + 1;
+        let from = std::mem::replace(&mut self.next, hole.last + 1);
+        self.passed.push(Passed::new(from, hole));
         true
     }
 

@@ -98,7 +98,7 @@ fn apply(state: &mut LaneState, record: &Record, offset: Offset, keys: [u64; 2])
             }
         }
         Outcome::Released => state.parking.release(offset),
-        Outcome::Waiting | Outcome::Intent => {}
+        Outcome::Waiting | Outcome::Intent | Outcome::Missed => {}
     }
 }
 

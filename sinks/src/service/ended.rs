@@ -17,7 +17,7 @@ use crate::engine::Command;
 use crate::{Events, Feed};
 use async_trait::async_trait;
 use pipeline::event::Event;
-use pipeline::log::{LogError, Offset, PartitionId, Stored};
+use pipeline::log::{LogError, Offset, PartitionId, Passed, Stored};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::error::SendError;
@@ -232,6 +232,10 @@ impl Events for UnsettledEvents {
         events.retain(|event| self.settled.binary_search(&event.offset).is_err());
         Ok((events, position))
     }
+
+    fn passed(&mut self) -> Vec<Passed> {
+        self.events.passed()
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +277,10 @@ mod tests {
             let events = (self.1..end).filter(|offset| offset % 2 == 0).map(event).collect();
             self.1 = end;
             Ok((events, end))
+        }
+
+        fn passed(&mut self) -> Vec<Passed> {
+            Vec::new()
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{Events, Feed};
 use async_trait::async_trait;
 use pipeline::condition::Condition;
 use pipeline::event::Event;
-use pipeline::log::{LogError, Offset, PartitionId, Stored};
+use pipeline::log::{LogError, Offset, PartitionId, Passed, Stored};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,5 +57,9 @@ impl Events for PacedEvents {
         };
         self.not_before = tokio::time::Instant::now() + Duration::from_secs_f64(selected as f64 / self.rate);
         Ok(read)
+    }
+
+    fn passed(&mut self) -> Vec<Passed> {
+        self.events.passed()
     }
 }

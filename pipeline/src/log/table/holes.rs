@@ -13,6 +13,7 @@
 //! for each partition, whatever the years.
 
 use super::DataFile;
+use super::append::date_text;
 use super::commit::{Proposal, remove};
 use super::replay::State;
 use super::{Table, TableSnapshot};
@@ -55,6 +56,13 @@ pub struct Hole {
 pub enum HoleReason {
     /// They were older than the table keeps rows.
     Retention,
+}
+
+impl Hole {
+    /// The days that the first and the last were received on, such as `2026-11-27`.
+    pub fn days(&self) -> [String; 2] {
+        [self.first_day, self.last_day].map(|day| date_text(day).unwrap_or_else(|| day.to_string()))
+    }
 }
 
 impl HoleReason {

@@ -97,6 +97,17 @@ async fn old_days_go_with_a_hole_and_everything_else_stays_as_it_was() {
 
     let log = fixture.open().await;
     assert_eq!(read(&log, 0).await, [9, 10, 13, 14]);
+    let hole = holes(&log, TableKind::Events).remove(0);
+    for (from, passed) in [(0, Some(1)), (5, Some(5)), (7, None)] {
+        let passed: Vec<_> = passed.map(|from| Passed { from, hole: hole.clone() }).into_iter().collect();
+        let mut reader = log.reader(from);
+        reader.next(1).await.unwrap();
+        assert_eq!(reader.passed(), passed, "from {from}");
+        let mut foreign = log.foreign(log.partition()).reader(from);
+        while foreign.next(1).await.unwrap().unwrap().0.is_empty() {}
+        assert_eq!(foreign.passed(), passed, "as another node's, from {from}");
+        assert_eq!((reader.passed(), foreign.passed()), (vec![], vec![]), "it is told once");
+    }
     assert_eq!(holes(&log, TableKind::Rejected)[0].rows, 2);
     assert_eq!(log.append(batch("web", &["day-3-1", "day-0-1"])).await.unwrap().duplicates, [0_u32; 0]);
     fixture.clock.advance(2 * DAY);

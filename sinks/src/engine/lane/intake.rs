@@ -12,7 +12,7 @@ use pipeline::Micros;
 use pipeline::clock::SECOND;
 use pipeline::delivery::{Class, Outcome, Trigger};
 use pipeline::event::Event;
-use pipeline::log::{LogError, Offset, Stored};
+use pipeline::log::{LogError, Offset, Passed, Stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -35,6 +35,9 @@ pub(super) struct Loaded {
     revive: bool,
     read: Result<Vec<Stored<Event<'static>>>, LogError>,
 }
+
+/// Why an event is not sent that retention has removed meanwhile.
+const GONE: &str = "the log no longer has the event";
 
 /// The key that all events of a lane in strict order share.
 const EVERYBODY: u64 = 1;
@@ -83,7 +86,7 @@ impl Lane {
     }
 
     /// Takes new events in hand.
-    pub(super) fn take_in(&mut self, (reader, read): Read, now: Micros) {
+    pub(super) fn take_in(&mut self, (mut reader, read): Read, now: Micros) {
         // What is read while nothing is sent is read again afterwards.
         if self.mode != Mode::Running {
             return;
@@ -93,13 +96,31 @@ impl Lane {
             Err(error) => return self.read_failed(error, now),
         };
         self.read_failures = 0;
+        let passed = reader.passed();
         self.reader = Some(reader);
         let end = self.config.end.unwrap_or(Offset::MAX);
         let new = |event: &Stored<_>| event.offset < end && !self.state.decided(event.offset);
         let events: Vec<_> = events.into_iter().filter(new).collect();
         self.undecided.extend(events.iter().map(|event| event.offset));
         self.position = next.min(end);
+        passed.iter().filter(|passed| passed.from < end).for_each(|passed| self.miss(passed));
         self.prepare(events, false, now);
+    }
+
+    /// Writes down that events were gone before they were reached. A crash may have it written again.
+    fn miss(&mut self, passed: &Passed) {
+        let Passed { from, hole } = passed;
+        let rows = match *from == hole.first {
+            true => hole.rows.to_string(),
+            false => format!("some of {}", hole.rows),
+        };
+        let [first_day, last_day] = hole.days();
+        let reason = format!(
+            "the log no longer has {rows} events at offsets {from} to {}, received {first_day} to {last_day} ({})",
+            hole.last,
+            hole.reason.as_str(),
+        );
+        self.decide(Outcome::Missed, Vec::new(), |record| record.reason = Some(reason));
     }
 
     /// Tries again where that may help.
@@ -178,7 +199,7 @@ impl Lane {
             }
         };
         if revive {
-            return self.revive(&events);
+            return self.revive(&offsets, &events);
         }
         // Decided meanwhile, or begun anew.
         let taken = |offset: &Offset| self.state.parking.is_taken(*offset);
@@ -186,9 +207,7 @@ impl Lane {
         let found: BTreeSet<Offset> = events.iter().map(|event| event.offset).collect();
         let gone: Vec<Offset> = wanted.difference(&found).copied().collect();
         if !gone.is_empty() {
-            self.decide(Outcome::Filtered, gone, |record| {
-                record.reason = Some("the log no longer has the event".to_owned());
-            });
+            self.decide(Outcome::Filtered, gone, |record| record.reason = Some(GONE.to_owned()));
         }
         self.prepare(events.into_iter().filter(|event| wanted.contains(&event.offset)).collect(), true, now);
     }
@@ -199,13 +218,24 @@ impl Lane {
         }
     }
 
-    /// Puts dead events back among those that wait.
-    fn revive(&mut self, events: &[Stored<Event<'static>>]) {
-        let keys: Vec<[u64; 2]> = events.iter().map(|event| self.keys(&event.record)).collect();
-        let offsets: Vec<Offset> = events.iter().map(|event| event.offset).collect();
-        if !offsets.is_empty() {
-            self.decide(Outcome::Revived, offsets, |record| {
-                record.keys = keys;
+    /// Puts dead events back among those that wait; those that the log no longer has are dead no longer,
+    /// as nobody could ever send them.
+    fn revive(&mut self, offsets: &[Offset], events: &[Stored<Event<'static>>]) {
+        if offsets.is_empty() {
+            return;
+        }
+        let found: BTreeMap<Offset, [u64; 2]> =
+            events.iter().map(|event| (event.offset, self.keys(&event.record))).collect();
+        let keys = offsets.iter().map(|offset| found.get(offset).copied().unwrap_or_default()).collect();
+        self.decide(Outcome::Revived, offsets.to_vec(), |record| {
+            record.keys = keys;
+            record.trigger = Trigger::Manual;
+        });
+        let gone: Vec<Offset> =
+            offsets.iter().filter(|offset| !found.contains_key(offset)).copied().collect();
+        if !gone.is_empty() {
+            self.decide(Outcome::Filtered, gone, |record| {
+                record.reason = Some(GONE.to_owned());
                 record.trigger = Trigger::Manual;
             });
         }

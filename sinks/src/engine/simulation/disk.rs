@@ -11,7 +11,7 @@ use pipeline::delivery::lane_store::{
 };
 use pipeline::delivery::{LaneId, Record};
 use pipeline::event::Event;
-use pipeline::log::{LogError, Offset, PartitionId, Stored};
+use pipeline::log::{LogError, Offset, PartitionId, Passed, Stored};
 use rand::RngExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,5 +136,9 @@ impl Events for Position {
             plan.events.range(self.next..end).take(max).map(|(_, (_, event))| event.clone()).collect();
         self.next = if events.len() == max { events[max - 1].offset + 1 } else { end };
         Ok((events, self.next))
+    }
+
+    fn passed(&mut self) -> Vec<Passed> {
+        Vec::new()
     }
 }
