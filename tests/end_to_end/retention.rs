@@ -196,8 +196,10 @@ fn what_a_destination_can_never_get_is_written_down() {
     let vendors = Vendors::start();
     vendors.segment.down(Some(Failure::status(400)));
     let server = Start::on(dir.path()).set("ALLOW_PRIVATE_EGRESS", "true").run();
-    let enabled = |server: &Server| {
-        let id = connect(server, &vendors.bodies()[0]);
+    let enabled = |server: &Server, name: &str| {
+        let mut body = vendors.bodies()[0].clone();
+        body["name"] = json!(name);
+        let id = connect(server, &body);
         assert_eq!(
             post(server, &format!("/connections/{id}/enable"), &json!({ "from": "beginning" })).status,
             200
@@ -209,7 +211,7 @@ fn what_a_destination_can_never_get_is_written_down() {
             (server.api(&format!("/api/v1/dead-letters?connection={id}"))["kept"] == kept).then_some(())
         });
     };
-    let id = enabled(&server);
+    let id = enabled(&server, "Early");
     letters(&server, &id, 8);
     assert!(server.stop().success());
 
@@ -229,8 +231,10 @@ fn what_a_destination_can_never_get_is_written_down() {
     assert_eq!(server.number(gone), 4);
 
     // One that comes too late learns how many, and from when.
-    let late = enabled(&server);
-    until("the late one to have what there is", || (vendors.segment.received() == 8).then_some(()));
+    let late = enabled(&server, "Late");
+    let delivered =
+        format!("SELECT count(*) FROM deliveries WHERE outcome = 'delivered' AND destination = '{late}'");
+    until("the late one to have what there is", || (server.number(&delivered) == 4).then_some(()));
     let missed = format!(
         "SELECT log_offset, reason FROM deliveries WHERE outcome = 'missed' AND destination = '{late}'"
     );

@@ -57,3 +57,22 @@ async fn a_store_that_lets_two_writers_win_is_refused() {
         store.wrap(|inner| TestStore::over(inner, |_, _| Fate::Overwrites)).probe().await.unwrap_err();
     assert!(error.to_string().contains("cannot hold the log"), "{error}");
 }
+
+#[tokio::test]
+async fn an_object_of_several_pieces_is_what_was_put() {
+    let (_dir, store) = store().await;
+    let path = path(&store, "large");
+    let byte = |at: usize| (at / 251 + at) as u8;
+    // Parts that end within a piece, at its end, and behind several of them.
+    let lengths = [300_000, (1 << 20) - 300_000, 3 << 20, 1, (2 << 20) + 7];
+    let mut at = 0;
+    let parts = lengths.map(|length| {
+        at += length;
+        (at - length..at).map(byte).collect::<Vec<u8>>()
+    });
+    let expected = parts.concat();
+    let payload = parts.into_iter().map(bytes::Bytes::from).collect::<object_store::PutPayload>();
+    store.object_store.put_opts(&path, payload, PutMode::Create.into()).await.unwrap();
+    let read = store.object_store.get(&path).await.unwrap().bytes().await.unwrap();
+    assert!(read == expected, "{} bytes for {}", read.len(), expected.len());
+}
