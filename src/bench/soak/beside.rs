@@ -20,6 +20,8 @@ const IMPORTED: usize = 5_000;
 /// The runs of ids that imports use; the load's begin at 0.
 const IMPORT_RUNS: u64 = 1 << 12;
 const QUERY_US_MAX: u64 = 120_000_000;
+/// A person has given up waiting by then, and the query is broken off.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a dashboard asks.
 const QUERIES: [&str; 4] = [
@@ -34,13 +36,22 @@ const QUERIES: [&str; 4] = [
 /// Queries and imports under way.
 pub(super) struct Beside {
     stop: Arc<AtomicBool>,
-    queries: JoinHandle<anyhow::Result<Histogram<u64>>>,
+    queries: JoinHandle<anyhow::Result<Asked>>,
     imports: JoinHandle<anyhow::Result<u64>>,
+}
+
+/// What queries came to.
+struct Asked {
+    took_us: Histogram<u64>,
+    given_up: u64,
 }
 
 /// What they came to.
 pub(super) struct Figures {
+    /// Queries that were answered.
     pub(super) queries: u64,
+    /// Queries that took longer than [`PATIENCE`]; they are none of the others.
+    pub(super) given_up: u64,
     /// Events that imports have brought.
     pub(super) imported: u64,
     query_us: Histogram<u64>,
@@ -70,15 +81,16 @@ impl Beside {
     /// Ends both and says what they came to.
     pub(super) fn stop(self) -> anyhow::Result<Figures> {
         self.stop.store(true, SeqCst);
-        let query_us = self.queries.join().map_err(|_| anyhow::anyhow!("the queries panicked"))??;
+        let Asked { took_us: query_us, given_up } =
+            self.queries.join().map_err(|_| anyhow::anyhow!("the queries panicked"))??;
         let imported = self.imports.join().map_err(|_| anyhow::anyhow!("the imports panicked"))??;
-        Ok(Figures { queries: query_us.len(), imported, query_us })
+        Ok(Figures { queries: query_us.len(), given_up, imported, query_us })
     }
 }
 
-/// Asks one query after the other; every one must be answered.
-fn queries(server: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Histogram<u64>> {
-    let mut took = Histogram::new_with_bounds(1, QUERY_US_MAX, 3)?;
+/// Asks one query after the other; none may be refused.
+fn queries(server: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Asked> {
+    let mut asked = Asked { took_us: Histogram::new_with_bounds(1, QUERY_US_MAX, 3)?, given_up: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = pipeline::egress::local_client()?;
     for query in QUERIES.iter().cycle() {
@@ -90,18 +102,24 @@ fn queries(server: SocketAddr, stop: &AtomicBool) -> anyhow::Result<Histogram<u6
             .post(format!("http://{server}/api/v1/sql"))
             .bearer_auth(ADMIN_KEY)
             .json(&json!({"sql": query, "format": "json"}));
-        runtime.block_on(async {
-            let answer = request.send().await?;
-            let (status, text) = (answer.status(), answer.text().await?);
-            if !status.is_success() {
+        let answer = runtime.block_on(async {
+            let answer = tokio::time::timeout(PATIENCE, async {
+                let answer = request.send().await?;
+                let status = answer.status();
+                anyhow::Ok((status, answer.text().await?))
+            });
+            answer.await.ok().transpose()
+        })?;
+        match answer {
+            None => asked.given_up += 1,
+            Some((status, text)) if !status.is_success() => {
                 bail!("`{query}` was answered with {status}: {text}");
             }
-            Ok(())
-        })?;
-        took.saturating_record(begun.elapsed().as_micros() as u64);
+            Some(_) => asked.took_us.saturating_record(begun.elapsed().as_micros() as u64),
+        }
         std::thread::sleep(QUERY_EVERY.saturating_sub(begun.elapsed()));
     }
-    Ok(took)
+    Ok(asked)
 }
 
 /// Imports one file after the other, each with new events; returns how many events that were.

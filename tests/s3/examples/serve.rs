@@ -2,12 +2,14 @@
 //! gone when it ends.
 
 use s3::{ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Server};
-use std::io::Read;
+use std::io::{Read, Write};
 
 fn main() -> std::io::Result<()> {
     let server = Server::start()?;
-    println!("export AWS_ENDPOINT_URL={} AWS_REGION={REGION}", server.endpoint());
-    println!("export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}");
-    println!("# --store s3://{BUCKET}/PREFIX; Enter or the end of standard input ends it");
+    let mut out = std::io::stdout();
+    writeln!(out, "export AWS_ENDPOINT_URL={} AWS_REGION={REGION}", server.endpoint())?;
+    writeln!(out, "export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}")?;
+    writeln!(out, "# --store s3://{BUCKET}/PREFIX; Enter or the end of standard input ends it")?;
+    out.flush()?;
     std::io::stdin().read(&mut [0]).map(drop)
 }
