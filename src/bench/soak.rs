@@ -156,7 +156,7 @@ fn sheet(soaked: &Soaked) -> Sheet {
     sheet.note("compactions", "", Bound::AtLeast(1.0), compactions);
     sheet.note("most WAL", "MiB", Bound::None, most(windows, |w| w.wal_mib));
     sheet.note("queries beside it", "", Bound::AtLeast(1.0), soaked.beside.queries as f64);
-    sheet.note("queries that took longer than 20 s", "", Bound::None, soaked.beside.given_up as f64);
+    sheet.note("queries that were given up", "", Bound::None, soaked.beside.given_up as f64);
     sheet.note("p99 of those that were answered", "ms", Bound::None, soaked.beside.query_ms(0.99));
     sheet.note("events imported beside it", "", Bound::AtLeast(1.0), soaked.beside.imported as f64);
     sheet

@@ -42,6 +42,7 @@ pub struct Reader {
 }
 
 impl Passed {
+    /// What a reader at `from` lacks of a hole; the program's log and the metrics are told, too.
     pub(super) fn new(from: Offset, hole: Hole) -> Self {
         let from = from.max(hole.first);
         metrics::counter!("flowstate_log_holes_passed_total").increment(1);

@@ -132,7 +132,7 @@ impl Service {
 /// The newest events of a partition, oldest first.
 async fn newest_of(feed: &dyn Feed, count: usize) -> Result<Vec<Stored<Event<'static>>>, LogError> {
     let end = feed.end();
-    let mut span = count as u64 * OFFSETS_PER_EVENT;
+    let mut span = (count as u64 * OFFSETS_PER_EVENT).min(OFFSETS_MAX);
     loop {
         let from = end.saturating_sub(span);
         let (mut events, mut next, mut found) = (feed.open(from), from, Vec::new());
@@ -142,10 +142,10 @@ async fn newest_of(feed: &dyn Feed, count: usize) -> Result<Vec<Stored<Event<'st
             found.extend(read);
             found.drain(..found.len().saturating_sub(count));
         }
-        if found.len() == count || from == 0 || span >= OFFSETS_MAX {
+        if found.len() == count || from == 0 || span == OFFSETS_MAX {
             return Ok(found);
         }
-        span *= WIDER;
+        span = (span * WIDER).min(OFFSETS_MAX);
     }
 }
 
