@@ -210,3 +210,76 @@ fn has_room(batch: &[&(String, Operation)], operation: &Operation, limits: &Limi
     let bytes: usize = batch.iter().map(|(_, operation)| operation.body.len()).sum();
     batch.len() < limits.operations_max && bytes + operation.body.len() <= limits.batch_bytes_max
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Events;
+    use async_trait::async_trait;
+    use pipeline::event::Kind;
+    use pipeline::log::{PartitionId, Passed};
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    /// A partition with events at these offsets only, which notes where it was read from.
+    struct Sparse {
+        partition: PartitionId,
+        offsets: Vec<Offset>,
+        end: Offset,
+        opened: AtomicU64,
+    }
+
+    struct SparseEvents(PartitionId, Vec<Offset>, Offset);
+
+    impl Feed for Sparse {
+        fn partition(&self) -> &PartitionId {
+            &self.partition
+        }
+
+        fn end(&self) -> Offset {
+            self.end
+        }
+
+        fn open(&self, from: Offset) -> Box<dyn Events> {
+            self.opened.store(from, SeqCst);
+            let offsets = self.offsets.iter().copied().filter(|offset| *offset >= from).collect();
+            Box::new(SparseEvents(self.partition.clone(), offsets, self.end))
+        }
+    }
+
+    #[async_trait]
+    impl Events for SparseEvents {
+        async fn next(&mut self, max: usize) -> Result<(Vec<Stored<Event<'static>>>, Offset), LogError> {
+            let event = |offset: Offset| Stored {
+                partition: self.0.clone(),
+                offset,
+                received_at: 0,
+                source: "web".into(),
+                test: false,
+                record: Event::new(Kind::Track, offset.to_string()),
+            };
+            let read = self.1.drain(..max.min(self.1.len())).map(event).collect();
+            Ok((read, self.1.first().copied().unwrap_or(self.2)))
+        }
+
+        fn passed(&mut self) -> Vec<Passed> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn events_far_from_the_end_are_found_up_to_a_limit() {
+        let end = 10 * OFFSETS_MAX;
+        let first = end - OFFSETS_MAX;
+        for (offsets, expected) in [
+            (vec![1, end - 9, end - 3], vec![end - 9, end - 3]),
+            (vec![end - 30_000, end - 3], vec![end - 30_000, end - 3]),
+            (vec![first - 1, first], vec![first]),
+        ] {
+            let partition = PartitionId("0".into());
+            let feed = Sparse { partition, offsets, end, opened: AtomicU64::new(0) };
+            let found = newest_of(&feed, 2).await.unwrap();
+            assert_eq!(found.iter().map(|event| event.offset).collect::<Vec<_>>(), expected);
+            assert!(feed.opened.load(SeqCst) >= first);
+        }
+    }
+}
