@@ -78,10 +78,13 @@ pub struct Removed {
 /// Events that somebody has not got yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Needed {
-    /// The partition.
-    pub partition: String,
+    /// The partition; `None` for every partition of which the same `by` tells no need of its own: those that
+    /// a replay has not come to.
+    pub partition: Option<String>,
     /// All events from here on.
     pub offset: Offset,
+    /// Only those received at this time or later, as RFC 3339; `None` for all.
+    pub from: Option<String>,
     /// Who: a destination or a replay.
     pub by: String,
     /// Why they are not waited for; `None` where they are.

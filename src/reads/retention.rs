@@ -55,8 +55,9 @@ fn removed(hole: &Hole) -> Removed {
 
 fn needed(need: &Need) -> Needed {
     Needed {
-        partition: need.partition.to_string(),
+        partition: need.partition.as_ref().map(ToString::to_string),
         offset: need.offset,
+        from: need.from.map(format_timestamp),
         by: need.by.clone(),
         passed_over: need.passed_over.clone(),
     }

@@ -139,8 +139,10 @@ fn servers_that_share_tables_forget_the_same_days_once() {
 
 #[test]
 fn a_destination_gets_its_events_first_unless_it_is_paused() {
-    let dir = tempfile::tempdir().unwrap();
+    let [dir, gone] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     fill(dir.path());
+    // The partition of a server that is gone, which only a replay goes through.
+    fill_with_tables(gone.path(), &dir.path().join("tables"));
     let secret = "whsec_Y2FuYXJ5MGNhbmFyeTBjYW5hcnkwY2FuYXJ5MA==";
     let receiver = Receiver::start(secret, || Clock::system().now()).unwrap();
     receiver.down(Some(Failure::status(503)));
@@ -160,27 +162,48 @@ fn a_destination_gets_its_events_first_unless_it_is_paused() {
         let delivery = &server.api(&format!("/api/v1/connections/{id}"))["delivery"];
         (delivery["retrying"].as_u64() > Some(0) || delivery["lag_events"].as_u64() > Some(0)).then_some(())
     });
+    let replay = post(&server, &format!("/connections/{id}/replays"), &json!({}));
+    let replay = format!("replay `{}` to `Hook`", replay["id"].as_str().unwrap());
     assert!(server.stop().success());
 
     let server = keeping(dir.path()).run();
+    let own = server.partition();
     until("the rejected events to go", || {
         let removed = table(&server, "rejected")["removed"].as_array().map_or(0, Vec::len);
-        (removed == 1).then_some(())
+        (removed == 2).then_some(())
     });
     let events = table(&server, "events");
-    assert_eq!(events["due"][0]["waits_for"], json!(["destination `Hook`"]), "{events}");
-    assert_eq!((&events["removed"], &events["due"][0]["rows"]), (&json!([]), &json!(4)), "{events}");
+    let due = events["due"].as_array().unwrap();
+    assert_eq!((&events["removed"], due.len()), (&json!([]), 2), "{events}");
+    for due in due {
+        // The replay is in one of the two partitions and has yet to come to the other.
+        let waits_for = match due["partition"] == *own {
+            true => json!(["destination `Hook`", replay]),
+            false => json!([replay]),
+        };
+        assert_eq!((&due["rows"], &due["waits_for"]), (&json!(4), &waits_for), "{events}");
+    }
+    let needs = server.api("/api/v1/retention")["needs"].clone();
+    let to_come = needs.as_array().unwrap().iter().find(|need| need["partition"].is_null());
+    let to_come = to_come.unwrap_or_else(|| panic!("{needs}"));
+    assert_eq!((&to_come["by"], &to_come["offset"]), (&json!(replay), &json!(0)), "{needs}");
     assert_eq!(server.number("SELECT sum(unaccounted) FROM accounting"), 0);
     assert!(server.said().contains("wait for destination `Hook`"), "{}", server.said());
 
     post(&server, &format!("/connections/{id}/pause"), &json!({}));
     let events = table(&server, "events");
-    assert_eq!(events["due"][0]["missed_by"], json!(["destination `Hook`: it is paused"]), "{events}");
+    for due in events["due"].as_array().unwrap() {
+        let missed_by = match due["partition"] == *own {
+            true => json!(["destination `Hook`: it is paused", format!("{replay}: it is paused")]),
+            false => json!([format!("{replay}: it is paused")]),
+        };
+        assert_eq!(due["missed_by"], missed_by, "{events}");
+    }
     assert!(server.stop().success());
     let server = keeping(dir.path()).run();
     until("the events to go", || {
         let removed = table(&server, "events")["removed"].as_array().map_or(0, Vec::len);
-        (removed == 1).then_some(())
+        (removed == 2).then_some(())
     });
     until("it to be told", || {
         server.said().contains("`Hook`: it is paused; events that it had not got were removed").then_some(())

@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// The needs of destinations and replays, as their lanes' checkpoints tell them.
 ///
 /// A checkpoint is never ahead of its lane, so what a lane still has to read or to send again is
-/// always among the needs. Only enabled destinations and running replays are waited for.
+/// always among the needs. A replay opens its lanes one after the other, so it needs every partition that
+/// it has none in yet, too. Only enabled destinations and running replays are waited for.
 pub struct DestinationNeeds {
     /// Which destinations and replays there are.
     pub connections: Arc<dyn ConnectionStore>,
@@ -47,13 +48,27 @@ impl DestinationNeeds {
             let Some(checkpoint) = self.lanes.load(&lane).await? else { continue };
             let parked = checkpoint.parked.iter().map(|parked| parked.offset);
             needs.push(Need {
-                partition: lane.partition,
+                partition: Some(lane.partition),
                 offset: parked.fold(checkpoint.cursor, u64::min),
+                from: None,
                 by: name(connection, replay),
                 passed_over: passed_over(connection, replay).map(ToOwned::to_owned),
             });
         }
+        let owner = |replay: &Replay| connections.iter().find(|one| one.id == replay.connection);
+        needs.extend(replays.iter().filter_map(|replay| Some(to_come(owner(replay)?, replay))));
         Ok(needs)
+    }
+}
+
+/// What a replay needs of the partitions that it has not come to.
+fn to_come(connection: &Connection, replay: &Replay) -> Need {
+    Need {
+        partition: None,
+        offset: 0,
+        from: replay.spec.from,
+        by: name(connection, Some(replay)),
+        passed_over: passed_over(connection, Some(replay)).map(ToOwned::to_owned),
     }
 }
 

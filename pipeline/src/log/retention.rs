@@ -57,10 +57,16 @@ impl Limits {
 /// Events that somebody has not got yet: all from an offset on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// The partition of the events.
-    pub partition: PartitionId,
+    /// The partition of the events; `None` for every partition of which the same [`Need::by`] tells no need
+    /// of its own.
+    ///
+    /// A replay goes through one partition after the other, and has a place in those only that it has
+    /// come to.
+    pub partition: Option<PartitionId>,
     /// The first of them.
     pub offset: Offset,
+    /// Only those that were received at this time or later, in µs since 1970; `None` for all.
+    pub from: Option<Micros>,
     /// Whose they are, such as ``destination `Our backend` ``.
     pub by: String,
     /// Why nobody waits for it; `None` where retention does.
@@ -68,6 +74,14 @@ pub struct Need {
     /// A destination that a person paused, that was disabled, or that is held may stay so for ever, and
     /// would keep all events for as long. It is told what it misses.
     pub passed_over: Option<String>,
+}
+
+impl Need {
+    /// Whether a file of its partition has, or may have, events of it.
+    fn reaches(&self, file: &DataFile) -> bool {
+        let day_ends_at = i64::from(file.received_date + 1) * DAY;
+        self.offset <= file.offsets.1 && self.from.is_none_or(|from| from < day_ends_at)
+    }
 }
 
 /// Tells who needs events of the log on this node.
@@ -144,13 +158,15 @@ pub fn due(tables: &[Arc<TableSnapshot>], limits: &Limits, needs: &[Need], now: 
             };
             let end = files.iter().position(|file| !is_due(file)).unwrap_or(files.len());
             let files = &files[..end];
+            // Only events are needed by anybody.
+            let needs = if table.kind == TableKind::Events { needs_of(files, needs) } else { Vec::new() };
             let (goes, waits_for) = match table.kind {
-                TableKind::Events => before_needs(files, needs),
+                TableKind::Events => before_needs(files, &needs),
                 TableKind::Receipts => before_records(files, tables),
                 TableKind::Rejected | TableKind::Deliveries => (files.len(), Vec::new()),
             };
-            all.extend(of_files(table.kind, &files[..goes], Vec::new(), needs));
-            all.extend(of_files(table.kind, &files[goes..], waits_for, needs));
+            all.extend(of_files(table.kind, &files[..goes], Vec::new(), &needs));
+            all.extend(of_files(table.kind, &files[goes..], waits_for, &needs));
         }
     }
     all
@@ -167,13 +183,21 @@ fn whole_requests(table: TableKind, files: &[DataFile], tables: &[Arc<TableSnaps
         .map_or(Offset::MAX, |(receipts, file)| receipts.committed.get(&file.partition).copied().unwrap_or(0))
 }
 
-fn of_files(table: TableKind, files: &[DataFile], waits_for: Vec<String>, needs: &[Need]) -> Option<Due> {
+/// The needs of the partition of these files: those that name it, and those of all partitions whose owners
+/// tell no other of this one.
+fn needs_of<'a>(files: &[DataFile], needs: &'a [Need]) -> Vec<&'a Need> {
+    let Some(partition) = files.first().map(|file| &file.partition) else { return Vec::new() };
+    let names_it = |need: &Need| need.partition.as_ref() == Some(partition);
+    let has_place = |by: &str| needs.iter().any(|need| need.by == by && names_it(need));
+    let concerns = |need: &&Need| names_it(need) || (need.partition.is_none() && !has_place(&need.by));
+    needs.iter().filter(concerns).collect()
+}
+
+fn of_files(table: TableKind, files: &[DataFile], waits_for: Vec<String>, needs: &[&Need]) -> Option<Due> {
     let (first, last) = (files.first()?, files.last()?);
-    let misses = |need: &Need| {
+    let misses = |need: &&Need| {
         let why = need.passed_over.as_ref()?;
-        let misses =
-            table == TableKind::Events && need.partition == first.partition && need.offset <= last.offsets.1;
-        misses.then(|| format!("{}: {why}", need.by))
+        need.reaches(last).then(|| format!("{}: {why}", need.by))
     };
     Some(Due {
         table,
@@ -187,17 +211,13 @@ fn of_files(table: TableKind, files: &[DataFile], waits_for: Vec<String>, needs:
 }
 
 /// How many of the files, by whole days, nobody needs, and who needs one of the others.
-fn before_needs(files: &[DataFile], needs: &[Need]) -> (usize, Vec<String>) {
+fn before_needs(files: &[DataFile], needs: &[&Need]) -> (usize, Vec<String>) {
     let Some(last) = files.last() else { return (0, Vec::new()) };
-    let waited_for = needs.iter().filter(|need| {
-        need.passed_over.is_none() && need.partition == last.partition && need.offset <= last.offsets.1
-    });
-    let (mut first, mut by) = (Offset::MAX, BTreeSet::new());
-    for need in waited_for {
-        first = first.min(need.offset);
-        by.insert(need.by.clone());
-    }
-    let free = files.partition_point(|file| file.offsets.1 < first);
+    let waited_for: Vec<_> =
+        needs.iter().filter(|need| need.passed_over.is_none() && need.reaches(last)).collect();
+    let by: BTreeSet<String> = waited_for.iter().map(|need| need.by.clone()).collect();
+    // Offsets and days ascend together, so a need that reaches a file reaches all behind it.
+    let free = files.partition_point(|file| !waited_for.iter().any(|need| need.reaches(file)));
     let Some(needed) = files.get(free) else { return (files.len(), Vec::new()) };
     let goes = files.partition_point(|file| file.received_date < needed.received_date);
     (goes, by.into_iter().collect())

@@ -23,8 +23,16 @@ pub(super) fn kept() -> Retention {
         due: Vec::new(),
         removed: vec![removed],
     };
-    let need = Needed { partition: "aa".into(), offset: 9, by: "destination `x`".into(), passed_over: None };
-    Retention { tables: vec![events], needs: vec![need] }
+    let need = Needed {
+        partition: Some("aa".into()),
+        offset: 9,
+        from: None,
+        by: "destination `x`".into(),
+        passed_over: None,
+    };
+    let from = Some("2026-11-27T00:00:00.000000Z".into());
+    let to_come = Needed { partition: None, offset: 0, from, by: "replay `y`".into(), passed_over: None };
+    Retention { tables: vec![events], needs: vec![need, to_come] }
 }
 
 #[actix_web::test]
@@ -72,6 +80,12 @@ async fn retention_tells_limits_what_is_due_and_what_was_removed() {
     let removed = &body["tables"][0]["removed"][0];
     assert_eq!((&removed["rows"], &removed["last_day"]), (&json!(10), &json!("2026-01-15")), "{body}");
     assert_eq!(body["needs"][0]["by"], "destination `x`", "{body}");
+    let to_come = &body["needs"][1];
+    assert_eq!(
+        (&to_come["partition"], &to_come["from"]),
+        (&json!(null), &json!("2026-11-27T00:00:00.000000Z")),
+        "{body}"
+    );
     let (status, body) = answer!(&app, get("/api/v1/retention?table=events")).await;
     assert_eq!((status, &body["field"]), (400, &json!("table")), "{body}");
 }

@@ -39,15 +39,21 @@ async fn enabled_destinations_and_running_replays_are_waited_for_and_others_name
         .await
         .unwrap()
         .into_iter()
-        .map(|need| (need.by, need.offset, need.passed_over))
+        .map(|need| (need.by, need.partition, need.offset, need.from, need.passed_over))
         .collect();
     found.sort();
     let paused = || Some("it is paused".to_owned());
+    let here = || Some(lane("con_a").partition);
     let expected = [
-        ("destination `con_a`".to_owned(), 31, None),
-        ("destination `con_b`".to_owned(), 20, paused()),
-        ("replay `rep_a` to `con_a`".to_owned(), 7, None),
-        ("replay `rep_b` to `con_a`".to_owned(), 8, paused()),
+        ("destination `con_a`".to_owned(), here(), 31, None, None),
+        ("destination `con_b`".to_owned(), here(), 20, None, paused()),
+        ("replay `rep_a` to `con_a`".to_owned(), None, 0, Some(5), None),
+        ("replay `rep_a` to `con_a`".to_owned(), here(), 7, None, None),
+        ("replay `rep_b` to `con_a`".to_owned(), None, 0, Some(5), paused()),
+        ("replay `rep_b` to `con_a`".to_owned(), here(), 8, None, paused()),
     ];
-    assert_eq!(found, expected, "an event that waits for its next attempt is needed, too");
+    assert_eq!(
+        found, expected,
+        "an event that waits for its next attempt is needed, too, and so is what a replay has yet to come to"
+    );
 }

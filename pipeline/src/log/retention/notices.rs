@@ -38,8 +38,9 @@ struct Notice {
 
 #[derive(Deserialize, Serialize)]
 struct Told {
-    partition: String,
+    partition: Option<String>,
     offset: Offset,
+    from: Option<Micros>,
     by: String,
     passed_over: Option<String>,
 }
@@ -60,8 +61,9 @@ impl Notices {
             return Ok(());
         }
         let told = needs.iter().map(|need| Told {
-            partition: need.partition.to_string(),
+            partition: need.partition.as_ref().map(ToString::to_string),
             offset: need.offset,
+            from: need.from,
             by: need.by.clone(),
             passed_over: need.passed_over.clone(),
         });
@@ -117,8 +119,9 @@ impl Notices {
                 continue;
             }
             needs.extend(notice.needs.into_iter().map(|told| Need {
-                partition: PartitionId(told.partition.into()),
+                partition: told.partition.map(|partition| PartitionId(partition.into())),
                 offset: told.offset,
+                from: told.from,
                 by: told.by,
                 passed_over: told.passed_over,
             }));

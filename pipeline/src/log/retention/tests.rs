@@ -32,8 +32,14 @@ fn file(partition: &str, day: i32, first: Offset) -> DataFile {
 }
 
 fn need(partition: &str, offset: Offset, passed_over: Option<&str>) -> Need {
-    let partition = PartitionId(partition.into());
-    Need { partition, offset, by: "destination `x`".into(), passed_over: passed_over.map(Into::into) }
+    let (partition, passed_over) = (Some(PartitionId(partition.into())), passed_over.map(Into::into));
+    Need { partition, offset, from: None, by: "destination `x`".into(), passed_over }
+}
+
+/// What a replay needs of the partitions that it has not come to.
+fn to_come(from: Option<Micros>, passed_over: Option<&str>) -> Need {
+    let passed_over = passed_over.map(Into::into);
+    Need { partition: None, offset: 0, from, by: "replay `y`".into(), passed_over }
 }
 
 fn limits() -> Limits {
@@ -100,6 +106,34 @@ fn events_wait_by_whole_days_for_those_who_need_them_and_tell_who() {
 }
 
 #[test]
+fn a_replay_keeps_what_it_has_not_come_to_and_no_more_than_it_has_left_where_it_was() {
+    let files = vec![file("a", 100, 0), file("a", 101, 20), file("b", 100, 0), file("b", 101, 20)];
+    let tables = [table(TableKind::Events, files)];
+    let due = |needs: &[Need]| due(&tables, &limits(), needs, at(200));
+    let all = |waits: bool| [(TableKind::Events, "a", 2, waits), (TableKind::Events, "b", 2, waits)];
+    let none_opened = due(&[to_come(None, None)]);
+    assert_eq!(outline(&none_opened), all(true));
+    assert_eq!(none_opened[1].waits_for, ["replay `y`"]);
+
+    let place = Need { by: "replay `y`".into(), ..need("a", 30, None) };
+    let expected = [(TableKind::Events, "a", 2, false), (TableKind::Events, "b", 2, true)];
+    assert_eq!(outline(&due(&[place.clone(), to_come(None, None)])), expected, "it is through with `a`");
+    let of_another = Need { by: "replay `z`".into(), ..place };
+    assert_eq!(outline(&due(&[of_another, to_come(None, None)])), all(true));
+
+    let part = |due: &Due| (due.files.len(), due.waits_for.is_empty());
+    let from = due(&[to_come(Some(at(101)), None)]);
+    let halves: Vec<_> = from.iter().map(part).collect();
+    assert_eq!(halves, [(1, true), (1, false), (1, true), (1, false)], "days before its range may go");
+    assert_eq!(outline(&due(&[to_come(Some(at(102)), None)])), all(false));
+
+    let missed = due(&[to_come(Some(at(101)), Some("it is paused"))]);
+    assert_eq!(outline(&missed), all(false));
+    assert_eq!(missed[1].missed_by, ["replay `y`: it is paused"]);
+    assert_eq!(due(&[to_come(Some(at(102)), Some("it is paused"))])[0].missed_by, [""; 0]);
+}
+
+#[test]
 fn receipts_stay_for_a_day_longer_than_what_they_account_for() {
     let receipts =
         || table(TableKind::Receipts, vec![file("a", 100, 0), file("a", 101, 100), file("a", 102, 200)]);
@@ -122,7 +156,7 @@ async fn nodes_tell_each_other_what_they_need_and_one_that_is_gone_holds_nothing
     let clock = crate::Clock::given(at(100));
     let mut nodes = ["a", "b"].map(|name| Notices::new(&store, PartitionId(name.into()), clock.clone()));
     assert_eq!(nodes[0].of_others().await.unwrap(), []);
-    let needs = [need("b", 7, None), need("b", 3, Some("it is paused"))];
+    let needs = [need("b", 7, None), need("b", 3, Some("it is paused")), to_come(Some(9), None)];
     nodes[0].tell(&[need("a", 5, None)]).await.unwrap();
     nodes[1].tell(&[need("b", 1, None)]).await.unwrap();
     nodes[1].tell(&needs).await.unwrap();
@@ -130,7 +164,7 @@ async fn nodes_tell_each_other_what_they_need_and_one_that_is_gone_holds_nothing
     assert_eq!(nodes[1].of_others().await.unwrap(), [need("a", 5, None)]);
     let mut all = Notices::read(&store, None, clock.now()).await.unwrap();
     all.sort_by_key(|need| need.offset);
-    assert_eq!(all, [needs[1].clone(), need("a", 5, None), needs[0].clone()]);
+    assert_eq!(all, [needs[2].clone(), needs[1].clone(), need("a", 5, None), needs[0].clone()]);
 
     clock.advance(6 * DAY);
     nodes[1].tell(&needs).await.unwrap();
@@ -149,17 +183,20 @@ proptest! {
     fn only_what_is_due_and_needed_by_nobody_goes(
         mut days in proptest::collection::vec(0..40_i32, 1..40),
         needed in proptest::option::of(0..2_000_u64),
+        replayed_from in proptest::option::of(0..40_i64),
         now in 0..90_i64,
     ) {
         days.sort_unstable();
         let files: Vec<_> = days.iter().enumerate().map(|(n, &day)| file("a", day, n as u64 * 50)).collect();
         let tables = [table(TableKind::Events, files.clone())];
-        let needs: Vec<_> = needed.map(|offset| need("a", offset, None)).into_iter().collect();
+        let replay = replayed_from.map(|day| to_come(Some(at(day)), None));
+        let needs: Vec<_> = needed.map(|offset| need("a", offset, None)).into_iter().chain(replay).collect();
         let due = due(&tables, &limits(), &needs, at(now));
         let goes: Vec<_> = due.iter().filter(|due| due.waits_for.is_empty()).flat_map(|due| &due.files).collect();
         for file in &goes {
             prop_assert!(i64::from(file.received_date) + 1 + KEPT <= now);
             prop_assert!(needed.is_none_or(|offset| file.offsets.1 < offset));
+            prop_assert!(replayed_from.is_none_or(|day| i64::from(file.received_date) < day));
         }
         prop_assert!(goes.iter().map(|file| &file.path).eq(files[..goes.len()].iter().map(|file| &file.path)));
         if let (Some(last), Some(next)) = (goes.last(), files.get(goes.len())) {

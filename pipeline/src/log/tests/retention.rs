@@ -14,7 +14,8 @@ async fn remove(log: &Log, limits: Limits, needs: &[Need]) {
 }
 
 fn need(log: &Log, offset: Offset) -> Need {
-    Need { partition: log.partition().clone(), offset, by: "destination `x`".into(), passed_over: None }
+    let (partition, by) = (Some(log.partition().clone()), "destination `x`".into());
+    Need { partition, offset, from: None, by, passed_over: None }
 }
 
 fn rejected() -> Rejected<'static> {
