@@ -66,20 +66,22 @@ fn outcome(partition: &str, adopted: &Adopted) -> String {
 
 fn list(partitions: &[PartitionReport]) -> String {
     let mut lines = format!(
-        "{:16}  {:8}  {:>12}  {:>12}  {:>7}  last written\n",
-        "partition", "state", "committed", "end", "objects"
+        "{:16}  {:8}  {:>12}  {:>12}  {:>7}  {:16}  last written\n",
+        "partition", "state", "committed", "end", "objects", "delivered by"
     );
     for report in partitions {
         let state = report.state.as_str();
         let written = report.written_at.map_or_else(|| "-".to_owned(), format_timestamp);
+        let by = report.claimed_by.as_ref().map_or("-", |by| &*by.0);
         lines += &format!(
-            "{:16}  {state:8}  {:>12}  {:>12}  {:>7}  {written}\n",
+            "{:16}  {state:8}  {:>12}  {:>12}  {:>7}  {by:16}  {written}\n",
             report.partition.0, report.committed, report.end, report.objects
         );
     }
     lines
         + "\nlocal: records behind `committed` are on its node's disk; open: appends, or its node is lost; \
-           sealed: adopt it again; adopted: ended, all of it is in the tables\n"
+           sealed: adopt it again; adopted: ended, all of it is in the tables\n\
+           delivered by: the server, by its own partition, that has claimed the events of one that ended\n"
 }
 
 #[cfg(test)]
@@ -95,13 +97,18 @@ mod tests {
             end: 9,
             objects: 2,
             written_at,
+            claimed_by: None,
         };
+        let claimed_by = Some(PartitionId("0123456789abcdef".into()));
         let text = list(&[
             report("0123456789abcdef", PartitionState::Open, Some(0)),
             report("fedcba9876543210", PartitionState::Local, None),
+            PartitionReport { claimed_by, ..report("00000000000000aa", PartitionState::Adopted, Some(0)) },
         ]);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["0123456789abcdef", "open", "4", "9", "2", "1970-01-01T00:00:00.000000Z"]);
-        assert_eq!(lines[2], ["fedcba9876543210", "local", "4", "9", "2", "-"]);
+        let epoch = "1970-01-01T00:00:00.000000Z";
+        assert_eq!(lines[1], ["0123456789abcdef", "open", "4", "9", "2", "-", epoch]);
+        assert_eq!(lines[2], ["fedcba9876543210", "local", "4", "9", "2", "-", "-"]);
+        assert_eq!(lines[3], ["00000000000000aa", "adopted", "4", "9", "2", "0123456789abcdef", epoch]);
     }
 }

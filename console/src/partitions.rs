@@ -40,6 +40,9 @@ pub struct Partition {
     pub written_at: Option<String>,
     /// Whether it has ended, and this server delivers its events.
     pub delivered_here: bool,
+    /// The partition of the server that delivers its events, where it has ended; `None` when none has claimed
+    /// them, and while its own server delivers them.
+    pub delivered_by: Option<String>,
 }
 
 /// What became of a partition.

@@ -31,6 +31,7 @@ impl console::Partitions for LogPartitions {
                 objects: report.objects,
                 written_at: report.written_at.map(format_timestamp),
                 delivered_here: here.contains(&report.partition),
+                delivered_by: report.claimed_by.map(|by| by.to_string()),
                 partition: report.partition.to_string(),
             });
             Ok(shown.collect())

@@ -48,7 +48,7 @@ impl Place<'_> {
         let (code, said) = self.flowstate(&["adopt"]);
         assert_eq!(code, Some(0), "{said}");
         let words = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let found = words.filter(|words| words.len() == 6 && words[1] == state);
+        let found = words.filter(|words| words.len() == 7 && words[1] == state);
         found.map(|words| words[0].to_owned()).collect()
     }
 

@@ -91,9 +91,14 @@ fn of_two_servers_one_delivers_what_a_lost_one_had_not() {
             list["partitions"].as_array().unwrap().iter().find(|found| found["partition"] == *partition);
         let found = found.unwrap_or_else(|| panic!("{list}"));
         assert_eq!((&found["state"], &found["own"]), (&json!("adopted"), &json!(false)), "{found}");
+        assert_eq!(found["delivered_by"], one.partition(), "{found}");
         found["delivered_here"] == true
     };
     assert!(delivered_here(&one) && !delivered_here(&two));
+    let list = said(&adopt(nowhere.path(), &bucket, &[]));
+    let mut rows = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|words| words.starts_with(&[&*partition, "adopted"]));
+    assert_eq!(row.unwrap_or_else(|| panic!("{list}"))[5], one.partition());
 
     let letters = |kept: u64| {
         until("dead letters", || {
@@ -196,7 +201,23 @@ fn a_lost_server_is_adopted_by_api() {
     assert_eq!((status, &body["code"]), (409, &json!("wrong_state")), "it was written to just now: {body}");
     let (status, body) = adopt(&partition, json!({ "deliver": 1 }));
     assert_eq!((status, &body["fields"][0]["field"]), (400, &json!("deliver")), "{body}");
+    // Adopted alone it reaches the tables and no destination, which is told.
+    let delivered_by = || {
+        let list = here.api("/api/v1/partitions");
+        let mut all = list["partitions"].as_array().unwrap().iter();
+        let found = all.find(|found| found["partition"] == *partition);
+        found.unwrap_or_else(|| panic!("{list}"))["delivered_by"].clone()
+    };
+    let doctor = || said(&flowstate_on_bucket(here_dir.path(), &bucket, "log", &["doctor"]));
+    let remedy = format!("flowstate adopt {partition} --deliver");
+    let (status, body) = adopt(&partition, json!({ "now": true }));
+    assert_eq!((status, &body["delivered_by"], delivered_by()), (200, &Value::Null, Value::Null), "{body}");
+    let told = doctor();
+    assert!(told.contains(&remedy), "{told}");
     let (status, body) = adopt(&partition, json!({ "deliver": true, "now": true }));
     assert_eq!((status, &body["delivered_by"]), (200, &json!(here.partition())), "{body}");
+    assert_eq!(delivered_by(), json!(here.partition()));
+    let told = doctor();
+    assert!(told.contains("partitions") && !told.contains(&remedy), "{told}");
     until("its events", || (times(&receives, "lost").len() == 10).then_some(()));
 }

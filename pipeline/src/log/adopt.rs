@@ -1,5 +1,6 @@
 //! Taking over the partition of a node that is lost.
 
+use super::claims::Claims;
 use super::committer;
 use super::objects::{Created, Header, Kind, Listed, Objects};
 use super::published::bounds;
@@ -45,6 +46,9 @@ pub struct PartitionReport {
     pub objects: u64,
     /// When the last of them was written; `None` without one.
     pub written_at: Option<Micros>,
+    /// The node, by its own partition, that delivers the events of this one, which has ended; `None` where
+    /// nobody has claimed them, and where its own node delivers them.
+    pub claimed_by: Option<PartitionId>,
 }
 
 /// How a partition stands.
@@ -98,7 +102,7 @@ pub(super) async fn adopt_on(
 /// The partitions that the tables and the objects know.
 ///
 /// # Errors
-/// [`LogError::Store`] when the store fails; [`LogError::Damaged`] when an object or a table is.
+/// [`LogError::Store`] when the store fails; [`LogError::Damaged`] when an object, a table or a claim is.
 pub async fn partitions(config: &StoreConfig) -> Result<Vec<PartitionReport>, LogError> {
     partitions_on(&Store::open_read_only(config)?).await
 }
@@ -112,6 +116,8 @@ pub(super) async fn partitions_on(store: &Store) -> Result<Vec<PartitionReport>,
     let complete = tables.len() == TableKind::ALL.len();
     let committed = tables.iter().flat_map(|table| table.committed.keys().cloned());
     let known: BTreeSet<_> = committed.chain(Objects::partitions(store).await?).collect();
+    let mut claims = Claims::default();
+    claims.refresh(store).await?;
     let mut reports = Vec::new();
     for partition in known {
         let committed = if complete { bounds(&tables, &partition)[TableKind::Receipts.index()] } else { 0 };
@@ -131,7 +137,8 @@ pub(super) async fn partitions_on(store: &Store) -> Result<Vec<PartitionReport>,
         let listed = newest.map(|(listed, _)| listed).unwrap_or_default();
         let written_at = listed.last().map(|last| last.written_at_ms * 1_000);
         let objects = listed.len() as u64;
-        reports.push(PartitionReport { partition, state, committed, end, objects, written_at });
+        let claimed_by = claims.claimed_by(&partition).cloned();
+        reports.push(PartitionReport { partition, state, committed, end, objects, written_at, claimed_by });
     }
     Ok(reports)
 }

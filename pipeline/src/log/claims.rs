@@ -61,6 +61,11 @@ impl Claims {
         self.by.keys().filter(move |partition| *partition != node && self.deliverer(partition) == node)
     }
 
+    /// The node that delivers the events of a partition, where it is not the partition's own.
+    pub(super) fn claimed_by<'a>(&'a self, partition: &'a PartitionId) -> Option<&'a PartitionId> {
+        Some(self.deliverer(partition)).filter(|by| *by != partition)
+    }
+
     fn deliverer<'a>(&'a self, partition: &'a PartitionId) -> &'a PartitionId {
         let mut last = partition;
         // A chain is no longer than there are claims, unless somebody made a ring of them.
@@ -225,11 +230,16 @@ mod tests {
         assert_eq!(claim_on(&store, &one, &third, &clock).await.unwrap(), third);
         if winner == one {
             assert!(of(&one).await.is_empty());
-            assert_eq!(of(&third).await, [one, lost]);
+            assert_eq!(of(&third).await, [one.clone(), lost.clone()]);
         } else {
-            assert_eq!(of(&third).await, [one]);
+            assert_eq!(of(&third).await, [one.clone()]);
         }
         assert!(of(&fourth).await.is_empty());
+        let mut claims = Claims::default();
+        claims.refresh(&store).await.unwrap();
+        let last = if winner == one { &third } else { &two };
+        assert_eq!(claims.claimed_by(&lost), Some(last));
+        assert_eq!((claims.claimed_by(&one), claims.claimed_by(&third)), (Some(&third), None));
     }
 
     #[test]
