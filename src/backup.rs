@@ -13,8 +13,11 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use pipeline::Clock;
 use pipeline::control::sqlite::Sqlite;
-use pipeline::log::backup::{Taken, Writer};
+use pipeline::log::LogError;
+use pipeline::log::backup::{Backups, Pruned, Taken, Writer};
+use pipeline::log::store::StoreConfig;
 use source::Source;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +70,18 @@ pub(crate) async fn run(args: BackupArgs) -> anyhow::Result<()> {
             "without the master key, {key}, which opens the credentials of connections: keep it elsewhere"
         );
     }
+    if let Some(keep) = args.keep {
+        let pruned = prune(&destination, keep, &clock).await;
+        let pruned = pruned.with_context(|| {
+            format!("backup {} is complete, but older backups could not be removed", taken.name)
+        })?;
+        print(told_pruned(&pruned))?;
+    }
     Ok(())
+}
+
+async fn prune(destination: &StoreConfig, keep: NonZeroUsize, clock: &Clock) -> Result<Pruned, LogError> {
+    Backups::open(destination).await?.prune(keep, clock).await
 }
 
 /// A key that opens credentials must not lie where others can read it.
@@ -154,9 +168,24 @@ fn told(taken: &Taken) -> String {
     )
 }
 
+fn told_pruned(pruned: &Pruned) -> String {
+    let Pruned { kept, backups, files, bytes } = pruned;
+    let size = indicatif::HumanBytes(*bytes);
+    format!(
+        "removed {backups} older backups and {files} files of {size} that no backup needs; {kept} remain\n"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_told_what_was_removed() {
+        let pruned = Pruned { kept: 3, backups: 2, files: 5, bytes: 4 << 20 };
+        let expected = "removed 2 older backups and 5 files of 4.00 MiB that no backup needs; 3 remain\n";
+        assert_eq!(told_pruned(&pruned), expected);
+    }
 
     #[test]
     fn it_is_told_what_is_there_and_what_was_copied() {

@@ -80,8 +80,9 @@ pub(crate) enum Command {
     ///
     /// The tables, the control store (sources, connections, keys, cursors) and the records of imports, all of one
     /// moment: everything acknowledged before it is in the backup. A further backup to the same place copies
-    /// only what is new, and one that was broken off goes on when it is run again. Where the tables are in a
-    /// bucket they are left out, unless --tables asks for them.
+    /// only what is new, and one that was broken off goes on when it is run again within twelve hours. Where
+    /// the tables are in a bucket they are left out, unless --tables asks for them. Without --keep nothing is
+    /// ever removed from the place.
     Backup(BackupArgs),
     /// Make a data directory from a backup
     ///

@@ -2,12 +2,14 @@
 
 use super::Flags;
 use clap::Args;
+use std::num::NonZeroUsize;
 
 /// `flowstate backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   flowstate backup /mnt/backup
+  flowstate backup /mnt/backup --keep 7
   flowstate backup s3://company-backup/flowstate --with-master-key
   flowstate backup /mnt/backup --store s3://company-log/flowstate --tables
 
@@ -21,9 +23,17 @@ pub(crate) struct BackupArgs {
     /// Copy the key too that seals the credentials of connections; who has the backup can then open them
     #[arg(long)]
     pub(crate) with_master_key: bool,
+    /// Once this backup is complete, remove all but the N newest at the same place, whichever server they are
+    /// of, and the files that only older ones used; files younger than a day go with a later backup
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) keep: Option<NonZeroUsize>,
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags<false>,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "give a whole number of at least 1: the newest backup always stays".to_owned())
 }
 
 /// `flowstate restore`.

@@ -41,6 +41,8 @@ fn wrong_usage_is_refused_with_code_2() {
         "flowstate source add web --kind other",
         "flowstate source list --listen 127.0.0.1:0",
         "flowstate serve --write-key 0123456789abcdef",
+        "flowstate backup /mnt/backup --keep 0",
+        "flowstate backup /mnt/backup --keep all",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }

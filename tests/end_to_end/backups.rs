@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 use vendors::Failure;
 use vendors::google_analytics::{FakeGoogleAnalytics, Stream};
 use vendors::webhook::Receiver;
@@ -212,6 +213,72 @@ fn a_further_backup_copies_what_is_new_and_a_server_need_not_run() {
     done(&flowstate(&older, &words));
     let stored_then = crate::harness::sql(&older, "SELECT count(DISTINCT message_id) AS n FROM events");
     assert!(stored_then[0]["n"].as_i64().unwrap() < stored);
+}
+
+#[test]
+fn with_keep_the_oldest_backups_go_and_the_newest_are_whole() {
+    let [dir, to, restored] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let place = to.path().to_str().unwrap();
+    let server = start(dir.path()).run();
+    let mut senders = Sender::team(seed(), 1);
+    let mut change = |name: &str| {
+        senders[0].send(&server, 3);
+        // The control store of each backup is one of its own then.
+        post(&server, "/sources", &json!({ "name": name, "kind": "server" }));
+    };
+    for name in ["first", "second", "third"] {
+        change(name);
+        backup(dir.path(), to.path());
+    }
+    let names = || names_in(&to.path().join("backups"));
+    let before = names();
+    let wrong = flowstate(dir.path(), &["backup", place, "--keep", "0"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    assert!(said(&wrong).contains("at least 1"), "{}", said(&wrong));
+    assert_eq!(names(), before, "nothing was begun");
+
+    // The files are too young to go with their backup.
+    change("fourth");
+    let told = done(&flowstate(dir.path(), &["backup", place, "--keep", "3"]));
+    assert!(told.contains("removed 1 older backups and 0 files") && told.contains("3 remain"), "{told}");
+    assert!(names().len() == 3 && !names().contains(before.first().unwrap()));
+    let files = || names_in(&to.path().join("files"));
+    for name in files() {
+        make_older(&to.path().join("files").join(name), Duration::from_secs(2 * 86_400));
+    }
+    change("fifth");
+    let told = done(&flowstate(dir.path(), &["backup", place, "--keep", "2"]));
+    assert!(told.contains("removed 2 older backups and ") && told.contains("2 remain"), "{told}");
+    assert!(!told.contains(" and 0 files"), "{told}");
+    assert_eq!(names().len(), 2);
+    let needed: BTreeSet<String> =
+        names().iter().flat_map(|name| contents(&to.path().join("backups").join(name))).collect();
+    assert_eq!(files(), needed, "the files of those that remain are there, and no others");
+
+    server.kill();
+    for (at, name) in names().iter().enumerate() {
+        let new_dir = restored.path().join(at.to_string());
+        let words = ["restore", place, "--at", name.trim_end_matches(".json")];
+        done(&flowstate(&new_dir, &words));
+        verify(&new_dir);
+    }
+}
+
+fn names_in(dir: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The checksums of the files that a manifest names.
+fn contents(manifest: &Path) -> Vec<String> {
+    let described: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    let files = described["files"].as_array().unwrap();
+    files.iter().map(|file| file["sha256"].as_str().unwrap().to_owned()).collect()
+}
+
+fn make_older(path: &Path, by: Duration) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - by).unwrap();
 }
 
 #[test]

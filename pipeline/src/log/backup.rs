@@ -18,17 +18,19 @@
 //! from one place must never use the same offsets.
 
 mod fork;
+mod prune;
 mod read;
 mod write;
 
 pub use fork::{Forked, fork};
+pub use prune::Pruned;
 pub use write::{Taken, Writer};
 
 use super::store::{Store, StoreConfig};
 use super::{LogError, Offset, blocking};
 use crate::Micros;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,12 @@ const NAME_DIGITS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Backups {
     store: Store,
+}
+
+/// What a listing says of an object.
+struct Object {
+    bytes: u64,
+    modified_at: Micros,
 }
 
 /// What a backup says of itself.
@@ -127,9 +135,15 @@ impl Backups {
     /// [`LogError::Damaged`] when it is not what was written, or of another format; [`LogError::Store`] when
     /// it cannot be read.
     pub async fn manifest(&self, name: &str) -> Result<Manifest, LogError> {
-        let path = format!("{MANIFESTS}/{name}.json");
+        let missing = || LogError::Damaged(format!("`{MANIFESTS}/{name}.json` of the backup: it is missing"));
+        self.described(MANIFESTS, name).await?.ok_or_else(missing)
+    }
+
+    /// The manifest of that name in a directory; `None` where there is none.
+    async fn described(&self, dir: &str, name: &str) -> Result<Option<Manifest>, LogError> {
+        let path = format!("{dir}/{name}.json");
         let damaged = |what: String| LogError::Damaged(format!("`{path}` of the backup: {what}"));
-        let bytes = self.get(&path).await?.ok_or_else(|| damaged("it is missing".into()))?;
+        let Some(bytes) = self.get(&path).await? else { return Ok(None) };
         let sum = hash(bytes.clone()).await?;
         if !name.ends_with(&sum[..NAME_DIGITS]) {
             return Err(damaged("its content is not what its name says".into()));
@@ -139,18 +153,22 @@ impl Backups {
         if manifest.format != FORMAT {
             return Err(damaged(format!("its format is {}; this program knows {FORMAT}", manifest.format)));
         }
-        Ok(manifest)
+        Ok(Some(manifest))
     }
 
-    /// The sizes of all objects below a directory, by their last name.
-    async fn list(&self, dir: &str) -> Result<HashMap<String, u64>, LogError> {
+    /// All objects below a directory, by their last name.
+    async fn list(&self, dir: &str) -> Result<HashMap<String, Object>, LogError> {
         let failed = |error| LogError::store(format!("`{}` cannot be listed", self.store.url(dir)), error);
         match self.store.object_store.list(Some(&self.path(dir)?)).try_collect::<Vec<_>>().await {
             Err(Error::NotFound { .. }) => Ok(HashMap::new()),
             listed => Ok(listed
                 .map_err(failed)?
                 .into_iter()
-                .filter_map(|object| Some((object.location.filename()?.to_owned(), object.size)))
+                .filter_map(|meta| {
+                    let name = meta.location.filename()?.to_owned();
+                    let modified_at = meta.last_modified.timestamp_micros();
+                    Some((name, Object { bytes: meta.size, modified_at }))
+                })
                 .collect()),
         }
     }
@@ -168,6 +186,24 @@ impl Backups {
     async fn put(&self, path: &str, content: Bytes) -> Result<(), LogError> {
         let put = self.store.object_store.put(&self.path(path)?, PutPayload::from(content)).await;
         put.map_err(|error| LogError::store(format!("`{path}` of the backup cannot be written"), error))?;
+        Ok(())
+    }
+
+    /// Removes objects of a directory. One that is gone already is no error: others remove, too.
+    async fn remove(&self, dir: &str, names: &[String]) -> Result<(), LogError> {
+        let paths: Vec<Path> =
+            names.iter().map(|name| self.path(&format!("{dir}/{name}"))).collect::<Result<_, _>>()?;
+        let paths = futures::stream::iter(paths).map(Ok).boxed();
+        let mut removed = self.store.object_store.delete_stream(paths);
+        while let Some(one) = removed.next().await {
+            match one {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => {
+                    let what = format!("`{}` cannot be removed from", self.store.url(dir));
+                    return Err(LogError::store(what, error));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -20,9 +20,10 @@ impl Backups {
         let held = self.list(FILES).await?;
         for entry in &manifest.files {
             match held.get(&entry.sha256) {
-                Some(bytes) if *bytes == entry.bytes => {}
-                Some(bytes) => {
-                    return Err(damaged(entry, &format!("it has {bytes} bytes and not {}", entry.bytes)));
+                Some(object) if object.bytes == entry.bytes => {}
+                Some(object) => {
+                    let (found, expected) = (object.bytes, entry.bytes);
+                    return Err(damaged(entry, &format!("it has {found} bytes and not {expected}")));
                 }
                 None => return Err(damaged(entry, "it is missing")),
             }

@@ -1,5 +1,6 @@
 //! Taking a backup.
 
+use super::prune::FRESH;
 use super::{Backups, Entry, FILES, FORMAT, MANIFESTS, Manifest, NAME_DIGITS, Progress, hash};
 use crate::log::store::{Store, StoreConfig};
 use crate::log::table::{Exported, TableKind, table_objects};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How many files are copied at once.
@@ -18,10 +19,11 @@ const COPIES: usize = 4;
 /// Takes one backup: add everything, then [`Writer::finish`]. Dropped before that, it leaves no backup.
 pub struct Writer {
     backups: Backups,
+    clock: Clock,
     taken_at: Micros,
     /// What the newest backup has: the checksum of each file, by name and size.
     before: HashMap<(String, u64), String>,
-    /// The contents that are there, and their sizes.
+    /// The contents that are there and need not be written, and their sizes.
     held: HashMap<String, u64>,
     files: Vec<Entry>,
     taken: Taken,
@@ -59,21 +61,11 @@ impl Writer {
     /// [`LogError::Store`] when the place cannot be used.
     pub async fn begin(config: &StoreConfig, clock: &Clock) -> Result<Self, LogError> {
         let backups = Backups::open(config).await?;
-        let mut before = HashMap::new();
-        if let Some(newest) = backups.names().await?.last() {
-            match backups.manifest(newest).await {
-                Ok(manifest) => {
-                    let known = manifest.files.into_iter();
-                    before.extend(known.map(|entry| ((entry.path, entry.bytes), entry.sha256)));
-                }
-                // Everything is read and compared then.
-                Err(LogError::Damaged(why)) => tracing::warn!(why, "an earlier backup is damaged"),
-                Err(error) => return Err(error),
-            }
-        }
-        let held = backups.list(FILES).await?;
+        let taken_at = clock.now();
+        let before = backups.newest().await?;
+        let held = backups.reusable(&before, taken_at).await?;
         let (files, taken) = (Vec::new(), Taken::default());
-        Ok(Self { backups, taken_at: clock.now(), before, held, files, taken, tables: None })
+        Ok(Self { backups, clock: clock.clone(), taken_at, before, held, files, taken, tables: None })
     }
 
     /// Adds a file.
@@ -137,15 +129,17 @@ impl Writer {
         Ok(true)
     }
 
-    /// Writes down what the backup is, which makes it one.
+    /// Writes down what the backup is, which makes it one. Where old backups are being removed at the same
+    /// place, that is waited for: ten minutes at most.
     ///
     /// # Errors
-    /// [`LogError::Store`] when that cannot be written.
+    /// [`LogError::Store`] when that cannot be written, or when a file was removed meanwhile that the backup
+    /// shares with an older one: run it again.
     ///
     /// # Panics
     /// When [`Writer::tables`] has not said `true` before.
     pub async fn finish(self, store: &StoreConfig, partition: &PartitionId) -> Result<Taken, LogError> {
-        let Self { backups, taken_at, files, mut taken, tables, .. } = self;
+        let Self { backups, clock, taken_at, files, mut taken, tables, .. } = self;
         let tables = tables.expect("the tables were looked at");
         taken.events = tables.events;
         let manifest = Manifest {
@@ -164,7 +158,7 @@ impl Writer {
         let text = Bytes::from(serde_json::to_vec_pretty(&manifest).map_err(failed)?);
         let sum = hash(text.clone()).await?;
         taken.name = format!("{taken_at:020}-{}", &sum[..NAME_DIGITS]);
-        backups.put(&format!("{MANIFESTS}/{}.json", taken.name), text).await?;
+        backups.complete(&taken.name, &manifest, text, &clock).await?;
         Ok(taken)
     }
 
@@ -236,5 +230,38 @@ impl Writer {
             self.held.insert(entry.sha256.clone(), entry.bytes);
             self.files.push(entry);
         }
+    }
+}
+
+impl Backups {
+    /// What the newest backup has: the checksum of each file, by name and size. Nothing where there is none.
+    async fn newest(&self) -> Result<HashMap<(String, u64), String>, LogError> {
+        let Some(name) = self.names().await?.pop() else { return Ok(HashMap::new()) };
+        match self.described(MANIFESTS, &name).await {
+            Ok(manifest) => {
+                let files = manifest.into_iter().flat_map(|manifest| manifest.files);
+                Ok(files.map(|entry| ((entry.path, entry.bytes), entry.sha256)).collect())
+            }
+            // Everything is read and compared then.
+            Err(LogError::Damaged(why)) => {
+                tracing::warn!(why, "an earlier backup is damaged");
+                Ok(HashMap::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The contents that need not be written anew, and their sizes: those that the newest backup names, which
+    /// `--keep` never removes, and those that were written lately. Any other may be removed before this backup
+    /// is complete; to write it anew makes it young.
+    async fn reusable(
+        &self,
+        newest: &HashMap<(String, u64), String>,
+        now: Micros,
+    ) -> Result<HashMap<String, u64>, LogError> {
+        let named: HashSet<&str> = newest.values().map(String::as_str).collect();
+        let mut held = self.list(FILES).await?;
+        held.retain(|name, object| named.contains(name.as_str()) || object.modified_at >= now - FRESH);
+        Ok(held.into_iter().map(|(name, object)| (name, object.bytes)).collect())
     }
 }
