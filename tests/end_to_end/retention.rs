@@ -269,6 +269,13 @@ fn what_a_destination_can_never_get_is_written_down() {
     let reason = missed["reason"].as_str().unwrap();
     assert!(reason.starts_with("the log no longer has 4 events at offsets 1 to 6, received "), "{reason}");
     assert!(missed["log_offset"].is_null() && reason.ends_with(" (retention)"), "{missed:?}");
+    // Others that read the log there, as those who send dead letters again, do not tell it.
+    assert_eq!(server.metric("flowstate_delivery_holes_passed_total"), 1.0);
+    let told = format!("it did not get: {reason}");
+    until("it to be told", || server.said().contains(&told).then_some(()));
+    let said = server.said();
+    assert_eq!(said.matches("goes on behind events").count(), 1, "{said}");
+    assert!(said.contains(&format!("`{late}` goes on behind events of partition {}", server.partition())));
     assert!(server.stop().success());
     verify(dir.path());
 }

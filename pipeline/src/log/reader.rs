@@ -42,19 +42,9 @@ pub struct Reader {
 }
 
 impl Passed {
-    /// What a reader at `from` lacks of a hole; the program's log and the metrics are told, too.
+    /// What a reader at `from` lacks of a hole. Whether anybody misses it, who reads knows.
     pub(super) fn new(from: Offset, hole: Hole) -> Self {
-        let from = from.max(hole.first);
-        metrics::counter!("flowstate_log_holes_passed_total").increment(1);
-        tracing::warn!(
-            partition = %hole.partition,
-            from,
-            last = hole.last,
-            rows = hole.rows,
-            reason = hole.reason.as_str(),
-            "a reader goes on behind events that were removed from the log"
-        );
-        Self { from, hole }
+        Self { from: from.max(hole.first), hole }
     }
 }
 

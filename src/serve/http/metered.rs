@@ -79,17 +79,17 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "flowstate_log_retention_waiting_rows",
         "Rows older than their table keeps them that wait for a destination or another table, by table",
     ),
-    (
-        Counter,
-        "flowstate_log_holes_passed_total",
-        "Times that a reader of the log went on behind events that were removed",
-    ),
     (Gauge, "flowstate_log_files", "Active Parquet files, by table"),
     (Gauge, "flowstate_log_dedup_memory_bytes", "Memory of the index that finds repeated message ids"),
     (
         Counter,
         "flowstate_delivery_events_total",
         "Outcomes of events at destinations, by connection, vendor, outcome and class of error",
+    ),
+    (
+        Counter,
+        "flowstate_delivery_holes_passed_total",
+        "Times that a destination went on behind events removed before it got them, by connection",
     ),
     (Gauge, "flowstate_delivery_lag_offsets", "Records of the log that a destination has not read yet"),
     (Gauge, "flowstate_delivery_lag_seconds", "Age of the oldest event that a destination has not settled"),

@@ -107,7 +107,7 @@ impl Lane {
         self.prepare(events, false, now);
     }
 
-    /// Writes down that events were gone before they were reached. A crash may have it written again.
+    /// Writes down and tells that events were gone before they were reached. A crash may have it told again.
     fn miss(&mut self, passed: &Passed) {
         let Passed { from, hole } = passed;
         let rows = match *from == hole.first {
@@ -119,6 +119,19 @@ impl Lane {
             "the log no longer has {rows} events at offsets {from} to {}, received {first_day} to {last_day} ({})",
             hole.last,
             hole.reason.as_str(),
+        );
+        let (name, partition) = (&self.state.lane().destination, &self.state.lane().partition);
+        metrics::counter!("flowstate_delivery_holes_passed_total", "connection" => name.to_string())
+            .increment(1);
+        tracing::warn!(
+            destination = &**name,
+            %partition,
+            from = *from,
+            last = hole.last,
+            rows = hole.rows,
+            first_day = first_day.as_str(),
+            last_day = last_day.as_str(),
+            "`{name}` goes on behind events of partition {partition} that it did not get: {reason}"
         );
         self.decide(Outcome::Missed, Vec::new(), |record| record.reason = Some(reason));
     }
