@@ -1,6 +1,7 @@
 //! Runs queries, within limits.
 
 use crate::answer::{self, Answer, AnswerLimits, Deadline};
+use crate::date_trunc::DateTrunc;
 use crate::event_views::{self, Names};
 use crate::json_casts::JsonCasts;
 use crate::page::Span;
@@ -18,7 +19,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
-use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
@@ -356,6 +357,7 @@ fn state(config: &EngineConfig, change: impl FnOnce(&mut SessionConfig)) -> Plan
         .with_runtime_env(runtime.build_arc()?)
         .build();
     datafusion_functions_json::register_all(&mut state)?;
+    state.register_udf(Arc::new(ScalarUDF::from(DateTrunc::default())))?;
     state.register_udaf(Arc::new(AggregateUDF::from(TraitsFold::default())))?;
     state.add_analyzer_rule(Arc::new(JsonCasts));
     Ok(state)

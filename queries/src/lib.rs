@@ -8,6 +8,7 @@
 
 mod answer;
 mod condition;
+mod date_trunc;
 mod engine;
 mod error;
 mod event;

@@ -1,8 +1,9 @@
+-- Each part is summed up for itself before they are put together, so that no row is copied, and a
+-- condition on `hour` or `source` reaches the files of every part.
 WITH frames AS (
     SELECT
-        source, log_partition, log_offset, received_at, received, accepted, rejected,
-        coalesce(cast(cardinality(duplicates) AS bigint), 0) AS duplicate,
-        date_trunc('hour', received_at) AS hour
+        source, log_partition, log_offset, log_offset + accepted + rejected AS last_offset, received_at,
+        received, accepted, rejected
     FROM receipts
 ),
 removed_events AS (
@@ -20,14 +21,11 @@ crossing AS (
         removed_events.last_offset IS NOT NULL AS events_removed,
         removed_rejected.last_offset IS NOT NULL AS rejected_removed
     FROM (
-        SELECT log_partition, hour, log_offset, last_offset, next_hour
-        FROM (
-            SELECT
-                log_partition, hour, log_offset, log_offset + accepted + rejected AS last_offset,
-                date_trunc('hour', to_timestamp_micros(cast(received_at AS bigint) + accepted + rejected)) AS next_hour
-            FROM frames
-        )
-        WHERE cast(next_hour AS bigint) > cast(hour AS bigint)
+        SELECT
+            log_partition, log_offset, last_offset, date_trunc('hour', received_at) AS hour,
+            date_trunc('hour', received_at + INTERVAL '1 hour') AS next_hour
+        FROM frames
+        WHERE cast(received_at AS bigint) % 3600000000 + accepted + rejected >= 3600000000
     ) AS reaching
     LEFT JOIN removed_events
         ON removed_events.log_partition = reaching.log_partition
@@ -38,51 +36,78 @@ crossing AS (
         AND removed_rejected.first_offset <= reaching.last_offset
         AND removed_rejected.last_offset > reaching.log_offset
 ),
-records AS (
-    SELECT source, log_partition, log_offset, date_trunc('hour', received_at) AS hour, 1 AS accepted, 0 AS rejected
-    FROM events
-    UNION ALL
-    SELECT source, log_partition, log_offset, date_trunc('hour', received_at) AS hour, 0 AS accepted, 1 AS rejected
-    FROM rejected
-),
-counted AS (
+-- What such a request can have in its next hour: no request has a million records, which are a second.
+first_of_hour AS (
     SELECT
-        records.source, coalesce(crossing.hour, records.hour) AS hour, records.accepted, records.rejected,
-        CASE WHEN crossing.events_removed THEN records.accepted ELSE 0 END AS accepted_left,
-        CASE WHEN crossing.rejected_removed THEN records.rejected ELSE 0 END AS rejected_left
-    FROM crossing RIGHT JOIN records
-        ON crossing.log_partition = records.log_partition
-        AND cast(crossing.next_hour AS bigint) = cast(records.hour AS bigint)
-        AND records.log_offset > crossing.log_offset
-        AND records.log_offset <= crossing.last_offset
-),
--- What receipts promise of requests that lost records. What is left of such a request is taken off again.
-expired AS (
-    SELECT frames.source, frames.hour, frames.accepted AS accepted_expired, 0 AS rejected_expired
-    FROM frames JOIN removed_events
-        ON removed_events.log_partition = frames.log_partition
-        AND removed_events.first_offset <= frames.log_offset + frames.accepted + frames.rejected
-        AND removed_events.last_offset > frames.log_offset
+        source, log_partition, log_offset, date_trunc('hour', received_at) AS hour,
+        date_trunc('hour', received_at - INTERVAL '1 hour') AS hour_before, 1 AS accepted, 0 AS rejected
+    FROM events
+    WHERE cast(received_at AS bigint) % 3600000000 < 1000000
     UNION ALL
-    SELECT frames.source, frames.hour, 0 AS accepted_expired, frames.rejected AS rejected_expired
-    FROM frames JOIN removed_rejected
-        ON removed_rejected.log_partition = frames.log_partition
-        AND removed_rejected.first_offset <= frames.log_offset + frames.accepted + frames.rejected
-        AND removed_rejected.last_offset > frames.log_offset
+    SELECT
+        source, log_partition, log_offset, date_trunc('hour', received_at) AS hour,
+        date_trunc('hour', received_at - INTERVAL '1 hour') AS hour_before, 0 AS accepted, 1 AS rejected
+    FROM rejected
+    WHERE cast(received_at AS bigint) % 3600000000 < 1000000
 ),
 parts AS (
     SELECT
-        source, hour, received, 0 AS accepted, duplicate, 0 AS rejected, 0 AS accepted_expired, 0 AS rejected_expired
-    FROM frames
+        source, date_trunc('hour', received_at) AS hour, sum(received) AS received, 0 AS accepted,
+        sum(coalesce(cast(cardinality(duplicates) AS bigint), 0)) AS duplicate, 0 AS rejected,
+        0 AS accepted_expired, 0 AS rejected_expired
+    FROM receipts
+    GROUP BY source, date_trunc('hour', received_at)
     UNION ALL
     SELECT
-        source, hour, 0 AS received, accepted, 0 AS duplicate, rejected, -accepted_left AS accepted_expired,
-        -rejected_left AS rejected_expired
-    FROM counted
+        source, date_trunc('hour', received_at) AS hour, 0 AS received, count(*) AS accepted,
+        0 AS duplicate, 0 AS rejected, 0 AS accepted_expired, 0 AS rejected_expired
+    FROM events
+    GROUP BY source, date_trunc('hour', received_at)
     UNION ALL
     SELECT
-        source, hour, 0 AS received, 0 AS accepted, 0 AS duplicate, 0 AS rejected, accepted_expired, rejected_expired
-    FROM expired
+        source, date_trunc('hour', received_at) AS hour, 0 AS received, 0 AS accepted,
+        0 AS duplicate, count(*) AS rejected, 0 AS accepted_expired, 0 AS rejected_expired
+    FROM rejected
+    GROUP BY source, date_trunc('hour', received_at)
+    UNION ALL
+    -- Records that belong to the hour before come to it …
+    SELECT
+        records.source, crossing.hour, 0 AS received, records.accepted, 0 AS duplicate, records.rejected,
+        CASE WHEN crossing.events_removed THEN -records.accepted ELSE 0 END AS accepted_expired,
+        CASE WHEN crossing.rejected_removed THEN -records.rejected ELSE 0 END AS rejected_expired
+    FROM crossing JOIN first_of_hour AS records
+        ON crossing.log_partition = records.log_partition
+        AND crossing.hour = records.hour_before
+        AND records.log_offset > crossing.log_offset
+        AND records.log_offset <= crossing.last_offset
+    UNION ALL
+    -- … and leave the one they lie in.
+    SELECT
+        records.source, records.hour, 0 AS received, -records.accepted, 0 AS duplicate, -records.rejected,
+        0 AS accepted_expired, 0 AS rejected_expired
+    FROM crossing JOIN first_of_hour AS records
+        ON crossing.log_partition = records.log_partition
+        AND crossing.next_hour = records.hour
+        AND records.log_offset > crossing.log_offset
+        AND records.log_offset <= crossing.last_offset
+    UNION ALL
+    -- What receipts promise of requests that lost records. What is left of such a request was taken off
+    -- where it came to its hour.
+    SELECT
+        frames.source, date_trunc('hour', frames.received_at) AS hour, 0 AS received, 0 AS accepted,
+        0 AS duplicate, 0 AS rejected, frames.accepted AS accepted_expired, 0 AS rejected_expired
+    FROM frames JOIN removed_events
+        ON removed_events.log_partition = frames.log_partition
+        AND removed_events.first_offset <= frames.last_offset
+        AND removed_events.last_offset > frames.log_offset
+    UNION ALL
+    SELECT
+        frames.source, date_trunc('hour', frames.received_at) AS hour, 0 AS received, 0 AS accepted,
+        0 AS duplicate, 0 AS rejected, 0 AS accepted_expired, frames.rejected AS rejected_expired
+    FROM frames JOIN removed_rejected
+        ON removed_rejected.log_partition = frames.log_partition
+        AND removed_rejected.first_offset <= frames.last_offset
+        AND removed_rejected.last_offset > frames.log_offset
 )
 SELECT
     source, hour,
@@ -92,3 +117,5 @@ SELECT
         AS unaccounted
 FROM parts
 GROUP BY source, hour
+-- An hour whose only records belong to the one before has none of its own.
+HAVING sum(received) <> 0 OR sum(accepted) <> 0 OR sum(rejected) <> 0

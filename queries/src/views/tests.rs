@@ -174,6 +174,29 @@ async fn a_request_that_reaches_into_the_next_hour_counts_in_its_own() {
     assert_eq!(rows(&engine, sql).await, expected);
 }
 
+#[tokio::test]
+async fn accounts_of_an_hour_read_the_files_of_that_time_only() {
+    let lake = Lake::new().await;
+    for day in 0..3 {
+        lake.append(&[page(&format!("day-{day}"), "a")]).await;
+        lake.append_from("web", false, &[], &[rejected("x")]).await;
+        lake.log.flush().await.unwrap();
+        lake.clock.advance(24 * HOUR);
+    }
+    let engine = lake.engine();
+    let opened = |plan: Vec<Value>| -> std::collections::BTreeSet<String> {
+        let plan: String = plan.iter().map(|row| row["plan"].as_str().unwrap()).collect();
+        let words = plan.split(|end: char| end.is_whitespace() || "[],{}".contains(end));
+        words.filter(|word| word.ends_with(".parquet")).map(str::to_owned).collect()
+    };
+    let all = opened(rows(&engine, "EXPLAIN SELECT * FROM accounting").await);
+    let one = "SELECT * FROM accounting WHERE hour = '2026-03-02T10:00:00Z'";
+    let some = opened(rows(&engine, &format!("EXPLAIN {one}")).await);
+    // One for each day of events, of rejected events and of receipts.
+    assert_eq!((all.len(), some.len()), (9, 3), "{some:#?}");
+    assert_eq!(rows(&engine, one).await.len(), 1);
+}
+
 /// Takes all files of these days, counted from the first, out of a table.
 async fn take_out(lake: &Lake, kind: TableKind, days: std::ops::Range<i32>) {
     let table = lake.another_node(kind).await;
