@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use pipeline::Micros;
 use pipeline::log::{Offset, PartitionId};
 use serde::{Deserialize, Serialize};
+use std::iter::Sum;
 
 /// The read side of the log.
 ///
@@ -272,6 +273,20 @@ pub struct Totals {
     pub rejected_expired: u64,
     /// The sum of [`Account::unaccounted`].
     pub unaccounted: i64,
+}
+
+impl<'a> Sum<&'a Account> for Totals {
+    fn sum<I: Iterator<Item = &'a Account>>(accounts: I) -> Self {
+        accounts.fold(Self::default(), |sum, of| Self {
+            received: sum.received + of.received,
+            accepted: sum.accepted + of.accepted,
+            duplicate: sum.duplicate + of.duplicate,
+            rejected: sum.rejected + of.rejected,
+            accepted_expired: sum.accepted_expired + of.accepted_expired,
+            rejected_expired: sum.rejected_expired + of.rejected_expired,
+            unaccounted: sum.unaccounted + of.unaccounted,
+        })
+    }
 }
 
 /// The account of one source in one hour.

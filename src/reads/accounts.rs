@@ -18,9 +18,10 @@ pub(super) async fn page(engine: &Engine, of: AccountsOf) -> Result<Accounts, Re
     let is_more = accounts.len() > of.limit;
     accounts.truncate(of.limit);
     let next = accounts.last().filter(|_| is_more).map(place).transpose()?;
-    let totals = match of.after {
-        None => Some(totals(engine, &of).await?),
-        Some(_) => None,
+    let totals = match (&of.after, &next) {
+        (Some(_), _) => None,
+        (None, None) => Some(accounts.iter().sum()),
+        (None, Some(_)) => Some(totals(engine, &of).await?),
     };
     Ok(Accounts { accounts, next, totals })
 }

@@ -119,6 +119,41 @@ fn many_rejected_events_are_admitted_at_once() {
 }
 
 #[test]
+fn accounts_are_of_the_hours_asked_for_and_totals_of_all_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path()).run();
+    let added = flowstate(dir.path(), &["source", "add", "another", "--kind", "server"]);
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let said = String::from_utf8_lossy(&added.stdout).into_owned();
+    let key = said.split_whitespace().max_by_key(|word| word.len()).expect("the write key is printed");
+    assert_eq!(server.batch(&[track("m1", "Seen"), track("m2", "Seen"), track("m2", "Seen")]).status, 200);
+    let foreign = Request::post("/v1/track").write_key(key).json(&track("m3", "Seen"));
+    until("the new source to be known", || (server.send(&foreign).status == 200).then_some(()));
+
+    let all = server.api("/api/v1/accounting");
+    let accounts = all["accounts"].as_array().unwrap();
+    assert!(accounts.len() >= 2 && all["next"].is_null(), "{all}");
+    assert_eq!((&all["totals"]["received"], &all["totals"]["duplicate"]), (&json!(4), &json!(1)), "{all}");
+    let first = server.api("/api/v1/accounting?limit=1");
+    assert_eq!((&first["accounts"][0], &first["totals"]), (&accounts[0], &all["totals"]), "of all pages");
+    let second = server.api(&format!("/api/v1/accounting?limit=1&after={}", first["next"].as_str().unwrap()));
+    assert_eq!((&second["accounts"][0], &second["totals"]), (&accounts[1], &Value::Null));
+
+    let first_hour = accounts[0]["hour"].as_str().unwrap();
+    let last_hour = accounts.last().unwrap()["hour"].as_str().unwrap();
+    let within = |hour: &str| hour.replace(":00.000000Z", ":00.000001Z");
+    let found = |bounds: String| {
+        let page = server.api(&format!("/api/v1/accounting?{bounds}"));
+        assert_eq!(page["totals"]["unaccounted"], 0, "{page}");
+        page["accounts"].as_array().unwrap().len()
+    };
+    assert_eq!(found(format!("from={first_hour}")), accounts.len());
+    assert_eq!(found(format!("from={}", within(last_hour))), 0, "that hour began before");
+    assert_eq!(found(format!("to={}", within(last_hour))), accounts.len(), "that hour began before");
+    assert_eq!(found(format!("to={first_hour}")), 0);
+}
+
+#[test]
 fn commits_are_told_newest_first_to_the_very_first() {
     let dir = tempfile::tempdir().unwrap();
     let server = Start::on(dir.path()).run();
