@@ -88,6 +88,15 @@ impl Server {
             .with_context(|| format!("`/proc/{pid}/status` does not tell the peak memory"))
     }
 
+    /// The most memory it has had resident since this was last asked, in bytes.
+    pub(crate) fn take_peak_memory(&self) -> anyhow::Result<u64> {
+        let peak = self.peak_memory()?;
+        // What this writes is described in proc_pid_clear_refs(5).
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&file, "5").with_context(|| format!("writing `{file}`"))?;
+        Ok(peak)
+    }
+
     /// The memory it has resident now, in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let pid = self.child.id();

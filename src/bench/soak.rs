@@ -17,7 +17,7 @@ use chart::Series;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use windows::Window;
+use windows::{MIB, Window};
 
 /// Connections of the load.
 const CONNECTIONS: usize = 64;
@@ -86,8 +86,8 @@ struct Soaked {
     rate: f64,
     windows: Vec<Window>,
     beside: beside::Figures,
-    /// The most memory it has had, its end included, in bytes.
-    memory: u64,
+    /// The most memory it has had, its end included, in MiB.
+    memory: f64,
 }
 
 fn under_load(args: &SoakArgs) -> anyhow::Result<Soaked> {
@@ -121,7 +121,7 @@ fn under_load(args: &SoakArgs) -> anyhow::Result<Soaked> {
         windows.push(window);
     }
     let beside = beside.stop()?;
-    let memory = server.stop()?;
+    let memory = windows.iter().map(|window| window.peak_mib).fold(server.stop()? as f64 / MIB, f64::max);
     check(&data, acknowledged + beside.imported)?;
     Ok(Soaked { rate, windows, beside, memory })
 }
@@ -150,7 +150,7 @@ fn sheet(soaked: &Soaked) -> Sheet {
     }
     let growth = most(last, |w| w.memory_mib) / most(second, |w| w.memory_mib).max(1.0);
     sheet.note("memory in the last quarter to the second", "", Bound::Below(GROWTH_MAX), growth);
-    sheet.note("peak memory", "MiB", Bound::Below(MEMORY_MAX), soaked.memory as f64 / 1_048_576.0);
+    sheet.note("peak memory", "MiB", Bound::Below(MEMORY_MAX), soaked.memory);
     sheet.note("most files of a table", "", Bound::Below(FILES_MAX), most(windows, |w| w.files));
     let compactions = windows.last().map_or(0.0, |window| window.compactions);
     sheet.note("compactions", "", Bound::AtLeast(1.0), compactions);
@@ -170,6 +170,7 @@ fn charts(windows: &[Window]) -> Vec<Series> {
     vec![
         series("p99 of requests", "ms", |window| window.p99_ms),
         series("resident memory", "MiB", |window| window.memory_mib),
+        series("most memory since the window before", "MiB", |window| window.peak_mib),
         series("files of the largest table", "", |window| window.files),
     ]
 }

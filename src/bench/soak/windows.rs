@@ -5,7 +5,8 @@ use crate::bench::machine;
 use crate::bench::server::Server;
 use std::path::Path;
 
-const MIB: f64 = 1_048_576.0;
+/// A mebibyte, in bytes.
+pub(super) const MIB: f64 = 1_048_576.0;
 
 /// One stretch of the load.
 pub(super) struct Window {
@@ -15,6 +16,8 @@ pub(super) struct Window {
     pub(super) p99_ms: f64,
     /// Resident at its end.
     pub(super) memory_mib: f64,
+    /// The most that was resident since the window before.
+    pub(super) peak_mib: f64,
     /// Active files of the table that has most.
     pub(super) files: f64,
     /// Compactions since the start.
@@ -31,6 +34,7 @@ impl Window {
             p50_ms: figures.latency_ms(0.5),
             p99_ms: figures.latency_ms(0.99),
             memory_mib: server.memory()? as f64 / MIB,
+            peak_mib: server.take_peak_memory()? as f64 / MIB,
             files: metrics.most("flowstate_log_files"),
             compactions: metrics.sum("flowstate_log_compactions_total"),
             wal_mib: machine::disk_usage(&data.join("wal"))? as f64 / MIB,
@@ -40,8 +44,8 @@ impl Window {
     /// A line of progress.
     pub(super) fn line(&self, of_s: u64) -> String {
         format!(
-            "{:>5} of {of_s} s: p99 {:.1} ms, {:.0} MiB resident, {:.0} files, {:.0} compactions",
-            self.at_s, self.p99_ms, self.memory_mib, self.files, self.compactions
+            "{:>5} of {of_s} s: p99 {:.1} ms, {:.0} MiB resident, {:.0} at most, {:.0} files, {:.0} compactions",
+            self.at_s, self.p99_ms, self.memory_mib, self.peak_mib, self.files, self.compactions
         )
     }
 }
