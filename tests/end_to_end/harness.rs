@@ -180,7 +180,9 @@ impl Server {
         let body = json!({ "sql": query, "format": "json" });
         let reply = self.send(&Request::post("/api/v1/sql").bearer(ADMIN_KEY).json(&body));
         assert_eq!(reply.status, 200, "`{query}` answered {}\n{}", reply.text(), self.said());
-        rows(&reply.json())
+        let answer = reply.json();
+        assert_eq!(answer["truncated"], false, "`{query}` has more rows than `sql_rows_max` allows");
+        rows(&answer)
     }
 
     /// The only number that a query gives.
