@@ -389,7 +389,7 @@ async fn live(steps: Vec<Step>) {
 }
 
 proptest! {
-    // Each case syncs many files, so few are run unless PROPTEST_CASES asks for more.
+    // Each case syncs many files, so few are run; `tests/run --long` runs more.
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 16, ..ProptestConfig::default() })]
 
     #[test]
