@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// DataFusion's `date_trunc` with two additions; the answers are the same.
 ///
 /// Times in UTC are truncated as those without a zone are: DataFusion 55.2 asks the rules of the zone
-/// for each row, which costs more than all else that `accounting` does. And a comparison with a literal
-/// becomes one of the time itself, so that files and row groups outside of it are not read:
+/// for each row. And a comparison with a literal becomes one of the time itself, so that files and row
+/// groups outside of it are not read:
 /// `date_trunc('hour', t) = '10:00'` is `t >= '10:00' AND t < '11:00'`.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct DateTrunc(DateTruncFunc);

@@ -122,12 +122,9 @@ fn many_rejected_events_are_admitted_at_once() {
 fn accounts_are_of_the_hours_asked_for_and_totals_of_all_pages() {
     let dir = tempfile::tempdir().unwrap();
     let server = Start::on(dir.path()).run();
-    let added = flowstate(dir.path(), &["source", "add", "another", "--kind", "server"]);
-    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    let said = String::from_utf8_lossy(&added.stdout).into_owned();
-    let key = said.split_whitespace().max_by_key(|word| word.len()).expect("the write key is printed");
+    let key = server.add_source("another", &[]);
     assert_eq!(server.batch(&[track("m1", "Seen"), track("m2", "Seen"), track("m2", "Seen")]).status, 200);
-    let foreign = Request::post("/v1/track").write_key(key).json(&track("m3", "Seen"));
+    let foreign = Request::post("/v1/track").write_key(&key).json(&track("m3", "Seen"));
     until("the new source to be known", || (server.send(&foreign).status == 200).then_some(()));
 
     let all = server.api("/api/v1/accounting");

@@ -1,6 +1,6 @@
 //! Processes that end at the wrong moment, and those that end as they should.
 
-use crate::harness::{Server, Start, WRITE_KEY, count, flowstate, number, sql, until, verify};
+use crate::harness::{Server, Start, WRITE_KEY, count, number, sql, until, verify};
 use crate::http::Request;
 use crate::load::{Sender, check_stored_once, event, seed};
 use rand::rngs::StdRng;
@@ -122,11 +122,7 @@ fn a_second_process_on_one_data_directory_is_refused() {
 fn a_repeat_is_a_duplicate_in_its_source_only_and_after_a_restart_too() {
     let dir = tempfile::tempdir().unwrap();
     let server = Start::on(dir.path()).run();
-    let added = flowstate(dir.path(), &["source", "add", "other", "--kind", "server"]);
-    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    let said = String::from_utf8_lossy(&added.stdout).into_owned();
-    let other =
-        said.split_whitespace().max_by_key(|word| word.len()).expect("the write key is printed").to_owned();
+    let other = server.add_source("other", &[]);
     assert_eq!(server.batch(&[event("same-1")]).json()["accepted"], 1);
     let foreign = Request::post("/v1/track").write_key(&other).json(&event("same-1"));
     // The server sees a source that another process has added within a second.

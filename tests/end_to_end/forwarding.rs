@@ -1,6 +1,6 @@
 //! What is stored reaches the destination, whatever happens in between.
 
-use crate::harness::{Server, Start, WRITE_KEY, flowstate, until};
+use crate::harness::{Server, Start, WRITE_KEY, until};
 use crate::http::Request;
 use crate::load::event;
 use serde_json::json;
@@ -59,15 +59,12 @@ fn events_of_a_test_source_reach_neither_profiles_nor_the_destination() {
     let dir = tempfile::tempdir().unwrap();
     let segment = FakeSegment::start(SEGMENT_KEY, None).unwrap();
     let server = forwarding(dir.path(), &segment);
-    let added = flowstate(dir.path(), &["source", "add", "staging", "--kind", "server", "--test"]);
-    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    let said = String::from_utf8_lossy(&added.stdout).into_owned();
-    let key = said.split_whitespace().max_by_key(|word| word.len()).expect("the write key is printed");
+    let key = server.add_source("staging", &["--test"]);
     let identify = |id: &str, user: &str| {
         let body = json!({ "messageId": id, "userId": user, "traits": { "plan": "pro" } });
         Request::post("/v1/identify").json(&body)
     };
-    let staged = identify("staged-1", "tester").write_key(key);
+    let staged = identify("staged-1", "tester").write_key(&key);
     until("the new source to be known", || (server.send(&staged).status == 200).then_some(()));
     assert_eq!(server.send(&identify("real-1", "customer").write_key(WRITE_KEY)).status, 200);
 

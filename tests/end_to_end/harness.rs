@@ -175,6 +175,15 @@ impl Server {
         self.send(&Request::post("/v1/batch").write_key(WRITE_KEY).json(&json!({ "batch": events })))
     }
 
+    /// Adds a source for servers by the command, and gives its write key.
+    pub(crate) fn add_source(&self, name: &str, options: &[&str]) -> String {
+        let words = [&["source", "add", name, "--kind", "server"], options].concat();
+        let added = flowstate(&self.dir, &words);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        let said = String::from_utf8_lossy(&added.stdout).into_owned();
+        said.split_whitespace().max_by_key(|word| word.len()).expect("the write key is printed").to_owned()
+    }
+
     /// The rows that a query gives, each a map from column to value.
     pub(crate) fn sql(&self, query: &str) -> Vec<HashMap<String, Value>> {
         let body = json!({ "sql": query, "format": "json" });
