@@ -9,6 +9,7 @@ use pipeline::clock::DAY;
 use pipeline::control::sqlite::Sqlite;
 use pipeline::delivery::needs::DestinationNeeds;
 use pipeline::event::format_timestamp;
+use pipeline::log;
 use pipeline::log::retention::{Need, Needs, Overview};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 pub(crate) async fn run(args: RetentionArgs) -> anyhow::Result<()> {
     let settings = args.flags.settings()?;
     crate::telemetry::start(&settings);
-    let needs = needs_here(&settings).await?;
-    let overview =
-        Overview::read(&settings.store()?, settings.retention, needs, Clock::system().now()).await?;
+    let node = log::wal::partition(log::wal::fs::RealFs, &settings.data.join("wal"))?;
+    let (needs, now) = (needs_here(&settings).await?, Clock::system().now());
+    let overview = Overview::read(&settings.store()?, settings.retention, node.as_ref(), needs, now).await?;
     Ok(print(text(&overview)?)?)
 }
 

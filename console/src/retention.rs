@@ -78,9 +78,11 @@ pub struct Removed {
 /// Events that somebody has not got yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Needed {
-    /// The partition; `None` for every partition of which the same `by` tells no need of its own: those that
-    /// a replay has not come to.
+    /// The partition; `None` for all partitions but those of `all_but`.
     pub partition: Option<String>,
+    /// The partitions that a replay has come to, where it needs all others; `None` where `partition` says
+    /// which.
+    pub all_but: Option<Vec<String>>,
     /// All events from here on.
     pub offset: Offset,
     /// Only those received at this time or later, as RFC 3339; `None` for all.

@@ -157,7 +157,8 @@ pub(crate) struct Metrics(String);
 impl Metrics {
     /// The sum over all labels; 0 before its first count.
     pub(crate) fn sum(&self, name: &str) -> f64 {
-        self.values(name).sum()
+        // The sum of no values is -0.
+        self.values(name).fold(0.0, |sum, value| sum + value)
     }
 
     /// The largest value over all labels; 0 where there is none.
@@ -214,5 +215,6 @@ mod tests {
         let metrics = Metrics(text.to_owned());
         assert_eq!((metrics.sum("made_total"), metrics.most("made_total")), (5.5, 3.5));
         assert_eq!((metrics.sum("unmade_total"), metrics.most("unmade_total")), (0.0, 0.0));
+        assert!(metrics.sum("unmade_total").is_sign_positive(), "it is shown as 0, not as -0");
     }
 }

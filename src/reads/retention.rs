@@ -3,7 +3,7 @@
 use console::{DueDays, Kept, Needed, Removed, Retention};
 use pipeline::clock::DAY;
 use pipeline::event::format_timestamp;
-use pipeline::log::retention::{Due, Need, Overview};
+use pipeline::log::retention::{Due, Need, Overview, Partitions};
 use pipeline::log::table::{Hole, TableSnapshot};
 
 pub(super) fn shown(overview: &Overview) -> Retention {
@@ -54,8 +54,13 @@ fn removed(hole: &Hole) -> Removed {
 }
 
 fn needed(need: &Need) -> Needed {
+    let (partition, all_but) = match &need.partitions {
+        Partitions::One(one) => (Some(one.to_string()), None),
+        Partitions::AllBut(others) => (None, Some(others.iter().map(ToString::to_string).collect())),
+    };
     Needed {
-        partition: need.partition.as_ref().map(ToString::to_string),
+        partition,
+        all_but,
         offset: need.offset,
         from: need.from.map(format_timestamp),
         by: need.by.clone(),

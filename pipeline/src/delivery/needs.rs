@@ -3,9 +3,10 @@
 use super::lane_store::{LaneStore, LaneSummary};
 use crate::connection::{Connection, ConnectionStore, Replay, ReplayState, State};
 use crate::control::ControlError;
-use crate::log::LogError;
-use crate::log::retention::{Need, Needs};
+use crate::log::retention::{Need, Needs, Partitions};
+use crate::log::{LogError, PartitionId};
 use async_trait::async_trait;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The needs of destinations and replays, as their lanes' checkpoints tell them.
@@ -34,6 +35,7 @@ impl DestinationNeeds {
         let (connections, replays) =
             (self.connections.connections().await?, self.connections.open_replays().await?);
         let mut needs = Vec::new();
+        let mut come_to: HashMap<String, BTreeSet<PartitionId>> = HashMap::new();
         for LaneSummary { lane, .. } in lanes {
             let Some(connection) = connections.iter().find(|one| one.id == lane.destination) else {
                 continue;
@@ -47,24 +49,29 @@ impl DestinationNeeds {
             };
             let Some(checkpoint) = self.lanes.load(&lane).await? else { continue };
             let parked = checkpoint.parked.iter().map(|parked| parked.offset);
+            if let Some(id) = lane.replay {
+                come_to.entry(id).or_default().insert(lane.partition.clone());
+            }
             needs.push(Need {
-                partition: Some(lane.partition),
+                partitions: Partitions::One(lane.partition),
                 offset: parked.fold(checkpoint.cursor, u64::min),
                 from: None,
                 by: name(connection, replay),
                 passed_over: passed_over(connection, replay).map(ToOwned::to_owned),
             });
         }
-        let owner = |replay: &Replay| connections.iter().find(|one| one.id == replay.connection);
-        needs.extend(replays.iter().filter_map(|replay| Some(to_come(owner(replay)?, replay))));
+        for replay in &replays {
+            let Some(owner) = connections.iter().find(|one| one.id == replay.connection) else { continue };
+            needs.push(to_come(owner, replay, come_to.remove(&replay.id).unwrap_or_default()));
+        }
         Ok(needs)
     }
 }
 
-/// What a replay needs of the partitions that it has not come to.
-fn to_come(connection: &Connection, replay: &Replay) -> Need {
+/// What a replay needs of the partitions that it has not come to: all but those that it has.
+fn to_come(connection: &Connection, replay: &Replay, come_to: BTreeSet<PartitionId>) -> Need {
     Need {
-        partition: None,
+        partitions: Partitions::AllBut(come_to),
         offset: 0,
         from: replay.spec.from,
         by: name(connection, Some(replay)),

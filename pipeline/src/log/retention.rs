@@ -57,13 +57,9 @@ impl Limits {
 /// Events that somebody has not got yet: all from an offset on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// The partition of the events; `None` for every partition of which the same [`Need::by`] tells no need
-    /// of its own.
-    ///
-    /// A replay goes through one partition after the other, and has a place in those only that it has
-    /// come to.
-    pub partition: Option<PartitionId>,
-    /// The first of them.
+    /// The partitions of the events.
+    pub partitions: Partitions,
+    /// The first of them, in each partition.
     pub offset: Offset,
     /// Only those that were received at this time or later, in µs since 1970; `None` for all.
     pub from: Option<Micros>,
@@ -76,8 +72,30 @@ pub struct Need {
     pub passed_over: Option<String>,
 }
 
+/// Some of a log's partitions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Partitions {
+    /// This one.
+    One(PartitionId),
+    /// All but these, those that nobody has heard of yet included.
+    ///
+    /// A replay goes through one partition after the other, and has a place in those only that it has
+    /// come to.
+    AllBut(BTreeSet<PartitionId>),
+}
+
+impl Partitions {
+    /// Whether a partition is among them.
+    pub fn contain(&self, partition: &PartitionId) -> bool {
+        match self {
+            Self::One(one) => one == partition,
+            Self::AllBut(others) => !others.contains(partition),
+        }
+    }
+}
+
 impl Need {
-    /// Whether a file of its partition has, or may have, events of it.
+    /// Whether a file of one of its partitions has, or may have, events of it.
     fn reaches(&self, file: &DataFile) -> bool {
         let day_ends_at = i64::from(file.received_date + 1) * DAY;
         self.offset <= file.offsets.1 && self.from.is_none_or(|from| from < day_ends_at)
@@ -183,14 +201,10 @@ fn whole_requests(table: TableKind, files: &[DataFile], tables: &[Arc<TableSnaps
         .map_or(Offset::MAX, |(receipts, file)| receipts.committed.get(&file.partition).copied().unwrap_or(0))
 }
 
-/// The needs of the partition of these files: those that name it, and those of all partitions whose owners
-/// tell no other of this one.
+/// The needs of the partition of these files.
 fn needs_of<'a>(files: &[DataFile], needs: &'a [Need]) -> Vec<&'a Need> {
     let Some(partition) = files.first().map(|file| &file.partition) else { return Vec::new() };
-    let names_it = |need: &Need| need.partition.as_ref() == Some(partition);
-    let has_place = |by: &str| needs.iter().any(|need| need.by == by && names_it(need));
-    let concerns = |need: &&Need| names_it(need) || (need.partition.is_none() && !has_place(&need.by));
-    needs.iter().filter(concerns).collect()
+    needs.iter().filter(|need| need.partitions.contain(partition)).collect()
 }
 
 fn of_files(table: TableKind, files: &[DataFile], waits_for: Vec<String>, needs: &[&Need]) -> Option<Due> {
@@ -262,14 +276,15 @@ impl Overview {
         Self { limits, tables, needs, due }
     }
 
-    /// The overview that a store gives, whoever writes to it. Needs are `own`, and what nodes have told
-    /// the store besides. Changes nothing.
+    /// The overview that a store gives, whoever writes to it. Needs are `own`, those of the node with the
+    /// partition `node`, and what other nodes have told the store. Changes nothing.
     ///
     /// # Errors
     /// As [`super::read_only`].
     pub async fn read(
         store: &StoreConfig,
         limits: Limits,
+        node: Option<&PartitionId>,
         own: Vec<Need>,
         now: Micros,
     ) -> Result<Self, LogError> {
@@ -278,10 +293,7 @@ impl Overview {
         for kind in TableKind::ALL.into_iter().chain([TableKind::Deliveries]) {
             tables.extend(Table::read(&store, kind).await?.map(Arc::new));
         }
-        let told = Notices::read(&store, None, now).await?.into_iter();
-        let is_own =
-            |told: &Need| own.iter().any(|own| (&own.partition, &own.by) == (&told.partition, &told.by));
-        let others: Vec<Need> = told.filter(|told| !is_own(told)).collect();
+        let others = Notices::read(&store, node, now).await?;
         let needs = own.into_iter().chain(others).collect();
         Ok(Self::new(tables, limits, needs, now))
     }

@@ -25,13 +25,15 @@ pub(super) fn kept() -> Retention {
     };
     let need = Needed {
         partition: Some("aa".into()),
+        all_but: None,
         offset: 9,
         from: None,
         by: "destination `x`".into(),
         passed_over: None,
     };
     let from = Some("2026-11-27T00:00:00.000000Z".into());
-    let to_come = Needed { partition: None, offset: 0, from, by: "replay `y`".into(), passed_over: None };
+    let (all_but, by) = (Some(vec!["aa".into()]), "replay `y`".into());
+    let to_come = Needed { partition: None, all_but, offset: 0, from, by, passed_over: None };
     Retention { tables: vec![events], needs: vec![need, to_come] }
 }
 
@@ -82,8 +84,8 @@ async fn retention_tells_limits_what_is_due_and_what_was_removed() {
     assert_eq!(body["needs"][0]["by"], "destination `x`", "{body}");
     let to_come = &body["needs"][1];
     assert_eq!(
-        (&to_come["partition"], &to_come["from"]),
-        (&json!(null), &json!("2026-11-27T00:00:00.000000Z")),
+        (&to_come["partition"], &to_come["all_but"], &to_come["from"]),
+        (&json!(null), &json!(["aa"]), &json!("2026-11-27T00:00:00.000000Z")),
         "{body}"
     );
     let (status, body) = answer!(&app, get("/api/v1/retention?table=events")).await;

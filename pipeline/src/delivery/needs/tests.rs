@@ -21,6 +21,7 @@ async fn enabled_destinations_and_running_replays_are_waited_for_and_others_name
     sqlite.set_state("con_b", &State::ALL, None, State::Paused, None, 2).await.unwrap();
     sqlite.add_replay(&replay("rep_a", "con_a", 3)).await.unwrap();
     sqlite.add_replay(&replay("rep_b", "con_a", 4)).await.unwrap();
+    sqlite.add_replay(&replay("rep_c", "con_a", 4)).await.unwrap();
     sqlite.set_replay_state("rep_b", ReplayState::Paused, None, 5).await.unwrap();
     let of_replay = |id: &str| LaneId { replay: Some(id.into()), ..lane("con_a") };
     for (lane, cursor) in [
@@ -39,18 +40,22 @@ async fn enabled_destinations_and_running_replays_are_waited_for_and_others_name
         .await
         .unwrap()
         .into_iter()
-        .map(|need| (need.by, need.partition, need.offset, need.from, need.passed_over))
+        .map(|need| (need.by, need.partitions, need.offset, need.from, need.passed_over))
         .collect();
     found.sort();
     let paused = || Some("it is paused".to_owned());
-    let here = || Some(lane("con_a").partition);
+    let partition = lane("con_a").partition;
+    let (here, elsewhere) =
+        (|| Partitions::One(partition.clone()), || Partitions::AllBut([partition.clone()].into()));
+    let everywhere = || Partitions::AllBut([].into());
     let expected = [
         ("destination `con_a`".to_owned(), here(), 31, None, None),
         ("destination `con_b`".to_owned(), here(), 20, None, paused()),
-        ("replay `rep_a` to `con_a`".to_owned(), None, 0, Some(5), None),
         ("replay `rep_a` to `con_a`".to_owned(), here(), 7, None, None),
-        ("replay `rep_b` to `con_a`".to_owned(), None, 0, Some(5), paused()),
+        ("replay `rep_a` to `con_a`".to_owned(), elsewhere(), 0, Some(5), None),
         ("replay `rep_b` to `con_a`".to_owned(), here(), 8, None, paused()),
+        ("replay `rep_b` to `con_a`".to_owned(), elsewhere(), 0, Some(5), paused()),
+        ("replay `rep_c` to `con_a`".to_owned(), everywhere(), 0, Some(5), None),
     ];
     assert_eq!(
         found, expected,

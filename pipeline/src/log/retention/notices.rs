@@ -3,7 +3,7 @@
 //! One node removes what is due in all partitions, and knows its own destinations only. So each node
 //! keeps an object with its needs, `_retention/<partition>.json`, which it alone overwrites.
 
-use super::Need;
+use super::{Need, Partitions};
 use crate::clock::{DAY, HOUR};
 use crate::log::store::Store;
 use crate::log::{LogError, Offset, PartitionId};
@@ -38,7 +38,10 @@ struct Notice {
 
 #[derive(Deserialize, Serialize)]
 struct Told {
+    /// `None` for all but `all_but`.
     partition: Option<String>,
+    #[serde(default)]
+    all_but: Vec<String>,
     offset: Offset,
     from: Option<Micros>,
     by: String,
@@ -60,14 +63,7 @@ impl Notices {
         if self.told.as_ref().is_some_and(|(told, at)| told == needs && now - at < AGAIN) {
             return Ok(());
         }
-        let told = needs.iter().map(|need| Told {
-            partition: need.partition.as_ref().map(ToString::to_string),
-            offset: need.offset,
-            from: need.from,
-            by: need.by.clone(),
-            passed_over: need.passed_over.clone(),
-        });
-        let notice = Notice { told_at: now, needs: told.collect() };
+        let notice = Notice { told_at: now, needs: needs.iter().map(Told::from).collect() };
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             LogError::store("what this node's destinations need cannot be told", error)
         };
@@ -118,15 +114,32 @@ impl Notices {
             if now.saturating_sub(notice.told_at) > KEPT {
                 continue;
             }
-            needs.extend(notice.needs.into_iter().map(|told| Need {
-                partition: told.partition.map(|partition| PartitionId(partition.into())),
-                offset: told.offset,
-                from: told.from,
-                by: told.by,
-                passed_over: told.passed_over,
-            }));
+            needs.extend(notice.needs.into_iter().map(Need::from));
         }
         Ok(needs)
+    }
+}
+
+impl From<&Need> for Told {
+    fn from(need: &Need) -> Self {
+        let (partition, all_but) = match &need.partitions {
+            Partitions::One(one) => (Some(one.to_string()), Vec::new()),
+            Partitions::AllBut(others) => (None, others.iter().map(ToString::to_string).collect()),
+        };
+        let Need { partitions: _, offset, from, by, passed_over } = need.clone();
+        Self { partition, all_but, offset, from, by, passed_over }
+    }
+}
+
+impl From<Told> for Need {
+    fn from(told: Told) -> Self {
+        let Told { partition, all_but, offset, from, by, passed_over } = told;
+        let id = |name: String| PartitionId(name.into());
+        let partitions = match partition {
+            Some(one) => Partitions::One(id(one)),
+            None => Partitions::AllBut(all_but.into_iter().map(id).collect()),
+        };
+        Self { partitions, offset, from, by, passed_over }
     }
 }
 

@@ -32,14 +32,16 @@ fn file(partition: &str, day: i32, first: Offset) -> DataFile {
 }
 
 fn need(partition: &str, offset: Offset, passed_over: Option<&str>) -> Need {
-    let (partition, passed_over) = (Some(PartitionId(partition.into())), passed_over.map(Into::into));
-    Need { partition, offset, from: None, by: "destination `x`".into(), passed_over }
+    let partitions = Partitions::One(PartitionId(partition.into()));
+    let passed_over = passed_over.map(Into::into);
+    Need { partitions, offset, from: None, by: "destination `x`".into(), passed_over }
 }
 
-/// What a replay needs of the partitions that it has not come to.
-fn to_come(from: Option<Micros>, passed_over: Option<&str>) -> Need {
+/// What a replay needs of the partitions that it has not come to: all but these.
+fn to_come(come_to: &[&str], from: Option<Micros>, passed_over: Option<&str>) -> Need {
+    let come_to = come_to.iter().map(|&name| PartitionId(name.into())).collect();
     let passed_over = passed_over.map(Into::into);
-    Need { partition: None, offset: 0, from, by: "replay `y`".into(), passed_over }
+    Need { partitions: Partitions::AllBut(come_to), offset: 0, from, by: "replay `y`".into(), passed_over }
 }
 
 fn limits() -> Limits {
@@ -111,26 +113,28 @@ fn a_replay_keeps_what_it_has_not_come_to_and_no_more_than_it_has_left_where_it_
     let tables = [table(TableKind::Events, files)];
     let due = |needs: &[Need]| due(&tables, &limits(), needs, at(200));
     let all = |waits: bool| [(TableKind::Events, "a", 2, waits), (TableKind::Events, "b", 2, waits)];
-    let none_opened = due(&[to_come(None, None)]);
+    let none_opened = due(&[to_come(&[], None, None)]);
     assert_eq!(outline(&none_opened), all(true));
     assert_eq!(none_opened[1].waits_for, ["replay `y`"]);
 
     let place = Need { by: "replay `y`".into(), ..need("a", 30, None) };
     let expected = [(TableKind::Events, "a", 2, false), (TableKind::Events, "b", 2, true)];
-    assert_eq!(outline(&due(&[place.clone(), to_come(None, None)])), expected, "it is through with `a`");
-    let of_another = Need { by: "replay `z`".into(), ..place };
-    assert_eq!(outline(&due(&[of_another, to_come(None, None)])), all(true));
+    let needs = [place, to_come(&["a"], None, None)];
+    assert_eq!(outline(&due(&needs)), expected, "it is through with `a`");
+    let of_lost_server = needs[0].clone();
+    let restored = [of_lost_server, to_come(&[], None, None)];
+    assert_eq!(outline(&due(&restored)), all(true), "a replay of the same id that has yet to come to `a`");
 
     let part = |due: &Due| (due.files.len(), due.waits_for.is_empty());
-    let from = due(&[to_come(Some(at(101)), None)]);
+    let from = due(&[to_come(&[], Some(at(101)), None)]);
     let halves: Vec<_> = from.iter().map(part).collect();
     assert_eq!(halves, [(1, true), (1, false), (1, true), (1, false)], "days before its range may go");
-    assert_eq!(outline(&due(&[to_come(Some(at(102)), None)])), all(false));
+    assert_eq!(outline(&due(&[to_come(&[], Some(at(102)), None)])), all(false));
 
-    let missed = due(&[to_come(Some(at(101)), Some("it is paused"))]);
+    let missed = due(&[to_come(&[], Some(at(101)), Some("it is paused"))]);
     assert_eq!(outline(&missed), all(false));
     assert_eq!(missed[1].missed_by, ["replay `y`: it is paused"]);
-    assert_eq!(due(&[to_come(Some(at(102)), Some("it is paused"))])[0].missed_by, [""; 0]);
+    assert_eq!(due(&[to_come(&[], Some(at(102)), Some("it is paused"))])[0].missed_by, [""; 0]);
 }
 
 #[test]
@@ -156,7 +160,7 @@ async fn nodes_tell_each_other_what_they_need_and_one_that_is_gone_holds_nothing
     let clock = crate::Clock::given(at(100));
     let mut nodes = ["a", "b"].map(|name| Notices::new(&store, PartitionId(name.into()), clock.clone()));
     assert_eq!(nodes[0].of_others().await.unwrap(), []);
-    let needs = [need("b", 7, None), need("b", 3, Some("it is paused")), to_come(Some(9), None)];
+    let needs = [need("b", 7, None), need("b", 3, Some("it is paused")), to_come(&["a", "c"], Some(9), None)];
     nodes[0].tell(&[need("a", 5, None)]).await.unwrap();
     nodes[1].tell(&[need("b", 1, None)]).await.unwrap();
     nodes[1].tell(&needs).await.unwrap();
@@ -189,7 +193,7 @@ proptest! {
         days.sort_unstable();
         let files: Vec<_> = days.iter().enumerate().map(|(n, &day)| file("a", day, n as u64 * 50)).collect();
         let tables = [table(TableKind::Events, files.clone())];
-        let replay = replayed_from.map(|day| to_come(Some(at(day)), None));
+        let replay = replayed_from.map(|day| to_come(&[], Some(at(day)), None));
         let needs: Vec<_> = needed.map(|offset| need("a", offset, None)).into_iter().chain(replay).collect();
         let due = due(&tables, &limits(), &needs, at(now));
         let goes: Vec<_> = due.iter().filter(|due| due.waits_for.is_empty()).flat_map(|due| &due.files).collect();

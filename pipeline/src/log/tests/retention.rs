@@ -1,7 +1,7 @@
 //! Promises of retention over a whole log.
 
 use super::*;
-use crate::log::retention::{Limits, Need, Remover};
+use crate::log::retention::{Limits, Need, Partitions, Remover};
 use crate::log::table::{Hole, Retention, Table};
 use proptest::prelude::*;
 
@@ -14,8 +14,8 @@ async fn remove(log: &Log, limits: Limits, needs: &[Need]) {
 }
 
 fn need(log: &Log, offset: Offset) -> Need {
-    let (partition, by) = (Some(log.partition().clone()), "destination `x`".into());
-    Need { partition, offset, from: None, by, passed_over: None }
+    let (partitions, by) = (Partitions::One(log.partition().clone()), "destination `x`".into());
+    Need { partitions, offset, from: None, by, passed_over: None }
 }
 
 fn rejected() -> Rejected<'static> {
