@@ -19,6 +19,7 @@ mod yardstick;
 use crate::output::print;
 use crate::settings::Settings;
 use anyhow::bail;
+use machine::Before;
 use pipeline::log::LogConfig;
 use sheet::Sheet;
 use std::fmt::Write;
@@ -141,7 +142,7 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         eprintln!("this is a debug build: the figures mean nothing");
     }
     std::fs::create_dir_all(&args.data)?;
-    let load_before = machine::load();
+    let before = Before::now();
     let mut sheet = Sheet::default();
     let outcome = (1..=args.repeats).try_for_each(|repeat| {
         eprintln!("repeat {repeat} of {}", args.repeats);
@@ -155,21 +156,16 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         std::fs::remove_dir_all(&args.data)?;
     }
     outcome?;
-    print(report(args, &sheet, &load_before)?)?;
+    print(report(args, &sheet, before)?)?;
     if !sheet.holds() {
         bail!("a bound was missed");
     }
     Ok(())
 }
 
-fn report(args: &BenchArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<String> {
+fn report(args: &BenchArgs, sheet: &Sheet, before: Before) -> anyhow::Result<String> {
     let mut text = String::new();
-    writeln!(
-        text,
-        "Machine: {}; load before {load_before}, after {}.",
-        machine::describe(),
-        machine::load()
-    )?;
+    writeln!(text, "{}", before.describe())?;
     let durability = match (&args.durability, &args.store) {
         (None, None) => "disk, fdatasync before every 200".to_owned(),
         (None, Some(store)) => format!("disk, fdatasync before every 200; tables in `{store}`"),

@@ -10,7 +10,7 @@ mod measure;
 mod trial;
 mod yardstick;
 
-use super::{machine, sheet::Sheet};
+use super::{machine::Before, sheet::Sheet};
 use crate::output::print;
 use anyhow::bail;
 use std::fmt::Write;
@@ -60,28 +60,23 @@ fn bench(args: &DeliverArgs) -> anyhow::Result<()> {
         eprintln!("this is a debug build: the figures mean nothing");
     }
     std::fs::create_dir_all(&args.data)?;
-    let load_before = machine::load();
+    let before = Before::now();
     let mut sheet = Sheet::default();
     for repeat in 1..=args.repeats {
         eprintln!("repeat {repeat} of {}", args.repeats);
         measure::repeat(args, &mut sheet)?;
     }
     std::fs::remove_dir_all(&args.data)?;
-    print(report(args, &sheet, &load_before)?)?;
+    print(report(args, &sheet, before)?)?;
     if !sheet.holds() {
         bail!("a bound was missed");
     }
     Ok(())
 }
 
-fn report(args: &DeliverArgs, sheet: &Sheet, load_before: &str) -> anyhow::Result<String> {
+fn report(args: &DeliverArgs, sheet: &Sheet, before: Before) -> anyhow::Result<String> {
     let mut text = String::new();
-    writeln!(
-        text,
-        "Machine: {}; load before {load_before}, after {}.",
-        machine::describe(),
-        machine::load()
-    )?;
+    writeln!(text, "{}", before.describe())?;
     writeln!(
         text,
         "Durability: disk, fdatasync before every 200. Vendor and load generator on the \

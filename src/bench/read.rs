@@ -7,7 +7,7 @@
 mod fill;
 mod measure;
 
-use super::{machine, sheet::Sheet};
+use super::{machine::Before, sheet::Sheet};
 use crate::output::print;
 use anyhow::bail;
 use std::fmt::Write;
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: ReadArgs) -> anyhow::Result<()> {
         eprintln!("this is a debug build: the figures mean nothing");
     }
     std::fs::create_dir_all(&args.data)?;
-    let load_before = machine::load();
+    let before = Before::now();
     let mut sheet = Sheet::default();
     eprintln!("filling the log with {} events", args.events);
     let measured = async {
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: ReadArgs) -> anyhow::Result<()> {
     let outcome = measured.await;
     std::fs::remove_dir_all(&args.data)?;
     let (files, bytes) = outcome?;
-    print(report(&args, &sheet, &load_before, files, bytes)?)?;
+    print(report(&args, &sheet, before, files, bytes)?)?;
     if !sheet.holds() {
         bail!("a bound was missed");
     }
@@ -64,17 +64,12 @@ pub(crate) async fn run(args: ReadArgs) -> anyhow::Result<()> {
 fn report(
     args: &ReadArgs,
     sheet: &Sheet,
-    load_before: &str,
+    before: Before,
     files: usize,
     bytes: u64,
 ) -> anyhow::Result<String> {
     let mut text = String::new();
-    writeln!(
-        text,
-        "Machine: {}; load before {load_before}, after {}.",
-        machine::describe(),
-        machine::load()
-    )?;
+    writeln!(text, "{}", before.describe())?;
     writeln!(text, "Durability: disk. The files were read before, so the system has them in memory.")?;
     writeln!(
         text,

@@ -7,9 +7,10 @@ mod svg;
 mod windows;
 
 use super::load::{Pace, Template, run as load};
+use super::machine::{Before, Stolen};
 use super::server::{Server, WRITE_KEY_BASE64, count};
 use super::sheet::{Bound, Sheet};
-use super::{machine, workers};
+use super::workers;
 use crate::output::print;
 use anyhow::bail;
 use beside::Beside;
@@ -68,14 +69,14 @@ fn soak(args: &SoakArgs) -> anyhow::Result<()> {
         eprintln!("this is a debug build: the figures mean nothing");
     }
     std::fs::create_dir_all(&args.data)?;
-    let load_before = machine::load();
+    let before = Before::now();
     let soaked = under_load(args)?;
     std::fs::remove_dir_all(&args.data)?;
 
     let charts = charts(&soaked.windows);
     std::fs::write(&args.chart, svg::document(&charts))?;
     let sheet = sheet(&soaked);
-    print(report(args, &soaked, &sheet, &charts, &load_before)?)?;
+    print(report(args, &soaked, &sheet, &charts, before)?)?;
     if !sheet.holds() {
         bail!("a bound was missed");
     }
@@ -108,6 +109,7 @@ fn under_load(args: &SoakArgs) -> anyhow::Result<Soaked> {
     let seconds = (args.minutes * 60).div_ceil(WINDOWS_MAX).max(WINDOW_S_MIN);
     let count_of_windows = (args.minutes * 60).div_ceil(seconds);
     let beside = Beside::start(server.address, &data, &args.data)?;
+    let mut stolen = Stolen::watch();
     let mut windows = Vec::new();
     for nth in 0..count_of_windows {
         let template = template.for_run(3 + nth);
@@ -117,7 +119,7 @@ fn under_load(args: &SoakArgs) -> anyhow::Result<Soaked> {
             bail!("requests were not answered 200, by status: {:?}", figures.failures);
         }
         acknowledged += figures.events;
-        let window = Window::seen(&server, &data, &figures, (nth + 1) * seconds)?;
+        let window = Window::seen(&server, &data, &figures, (nth + 1) * seconds, stolen.take())?;
         eprintln!("{}", window.line(count_of_windows * seconds));
         windows.push(window);
     }
@@ -148,6 +150,7 @@ fn sheet(soaked: &Soaked) -> Sheet {
     for window in windows {
         sheet.note("p50 of each window", "ms", Bound::None, window.p50_ms);
         sheet.note("p99 of each window", "ms", Bound::None, window.p99_ms);
+        sheet.note("stolen CPU time of each window", "%", Bound::None, window.stolen_percent);
     }
     let growth = most(last, |w| w.memory_mib) / most(second, |w| w.memory_mib).max(1.0);
     sheet.note("memory in the last quarter to the second", "", Bound::Below(GROWTH_MAX), growth);
@@ -170,6 +173,7 @@ fn charts(windows: &[Window]) -> Vec<Series> {
     };
     vec![
         series("p99 of requests", "ms", |window| window.p99_ms),
+        series("CPU time that the machine's host gave to others", "%", |window| window.stolen_percent),
         series("resident memory", "MiB", |window| window.memory_mib),
         series("most memory since the window before", "MiB", |window| window.peak_mib),
         series("files of the largest table", "", |window| window.files),
@@ -181,11 +185,10 @@ fn report(
     soaked: &Soaked,
     sheet: &Sheet,
     charts: &[Series],
-    load_before: &str,
+    before: Before,
 ) -> anyhow::Result<String> {
     let mut text = String::new();
-    let (machine, after) = (machine::describe(), machine::load());
-    writeln!(text, "Machine: {machine}; load before {load_before}, after {after}.")?;
+    writeln!(text, "{}", before.describe())?;
     writeln!(
         text,
         "Durability: disk, fdatasync before every 200. Load generator, queries and imports on the same machine, \

@@ -14,6 +14,8 @@ pub(super) struct Window {
     pub(super) at_s: u64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
+    /// The CPU time that the machine's host gave to others; nothing here is to blame for what it delayed.
+    pub(super) stolen_percent: f64,
     /// Resident at its end.
     pub(super) memory_mib: f64,
     /// The most that was resident since the window before.
@@ -27,12 +29,19 @@ pub(super) struct Window {
 
 impl Window {
     /// Looks at the server now.
-    pub(super) fn seen(server: &Server, data: &Path, figures: &Figures, at_s: u64) -> anyhow::Result<Self> {
+    pub(super) fn seen(
+        server: &Server,
+        data: &Path,
+        figures: &Figures,
+        at_s: u64,
+        stolen_percent: f64,
+    ) -> anyhow::Result<Self> {
         let metrics = server.metrics()?;
         Ok(Self {
             at_s,
             p50_ms: figures.latency_ms(0.5),
             p99_ms: figures.latency_ms(0.99),
+            stolen_percent,
             memory_mib: server.memory()? as f64 / MIB,
             peak_mib: server.take_peak_memory()? as f64 / MIB,
             files: metrics.most("flowstate_log_files"),
@@ -44,8 +53,15 @@ impl Window {
     /// A line of progress.
     pub(super) fn line(&self, of_s: u64) -> String {
         format!(
-            "{:>5} of {of_s} s: p99 {:.1} ms, {:.0} MiB resident, {:.0} at most, {:.0} files, {:.0} compactions",
-            self.at_s, self.p99_ms, self.memory_mib, self.peak_mib, self.files, self.compactions
+            "{:>5} of {of_s} s: p99 {:.1} ms, {:.1} % of CPU stolen, {:.0} MiB resident, {:.0} at most, {:.0} files, \
+             {:.0} compactions",
+            self.at_s,
+            self.p99_ms,
+            self.stolen_percent,
+            self.memory_mib,
+            self.peak_mib,
+            self.files,
+            self.compactions
         )
     }
 }
