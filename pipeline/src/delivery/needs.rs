@@ -35,7 +35,7 @@ impl DestinationNeeds {
         let (connections, replays) =
             (self.connections.connections().await?, self.connections.open_replays().await?);
         let mut needs = Vec::new();
-        let mut come_to: HashMap<String, BTreeSet<PartitionId>> = HashMap::new();
+        let mut come_to: HashMap<Arc<str>, BTreeSet<PartitionId>> = HashMap::new();
         for LaneSummary { lane, .. } in lanes {
             let Some(connection) = connections.iter().find(|one| one.id == lane.destination) else {
                 continue;
